@@ -1,0 +1,6 @@
+//! The client against small servers of its own.
+
+mod events;
+mod platform;
+mod registrar;
+mod server;

@@ -1,0 +1,6 @@
+//! The database crate on SQLite.
+
+mod connection;
+mod errors;
+mod schema;
+mod times;

@@ -1,0 +1,6 @@
+//! The outbox and its relay on SQLite, with the bus and the log of this process behind faults.
+
+mod faults;
+mod housekeeping;
+mod relaying;
+mod world;

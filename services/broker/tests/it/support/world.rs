@@ -1,0 +1,118 @@
+use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use sker_broker::{
+    app::{Broker, BrokerMetrics, Session, WorkerOptions, keep_leases, listen_for_cancellations, release_previous},
+    engines::{EngineSet, local::LocalEngine},
+};
+use sker_bus::MemoryBus;
+use sker_cache::{MemoryLog, MemoryLogOptions};
+use sker_telemetry::Metrics;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{engine::TestEngine, store::MemoryStore};
+
+/// A broker at work, with everything around it.
+pub struct World {
+    pub bus: Arc<MemoryBus>,
+    pub store: Arc<MemoryStore>,
+    pub log: Arc<MemoryLog>,
+    pub engine: Arc<TestEngine>,
+    pub broker: Option<Arc<Broker>>,
+    pub data: TempDir,
+    stop: CancellationToken,
+    work: Option<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl World {
+    /// Everything but a broker.
+    pub fn new(engine: TestEngine) -> Self {
+        let bus = Arc::new(MemoryBus::new());
+        World {
+            store: MemoryStore::new(Arc::clone(&bus)),
+            bus,
+            log: Arc::new(MemoryLog::new(1, MemoryLogOptions::default())),
+            engine: Arc::new(engine),
+            broker: None,
+            data: tempfile::tempdir().unwrap(),
+            stop: CancellationToken::new(),
+            work: None,
+            background: Vec::new(),
+        }
+    }
+
+    /// With a broker of four slots.
+    pub async fn working(engine: TestEngine) -> Self {
+        let mut world = World::new(engine);
+        world.start(WorkerOptions {
+            slots: 4,
+            lease: Duration::from_secs(15),
+            task_timeout: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+        });
+        world
+    }
+
+    pub fn start(&mut self, options: WorkerOptions) {
+        let engines = EngineSet::new(Arc::new(LocalEngine::new(NonZeroUsize::MIN))).with(self.engine.clone());
+        let session = self.session(self.data.path());
+        let connections = (self.store.clone() as _, self.bus.clone() as _, self.log.clone() as _);
+        let metrics = BrokerMetrics::new(&Metrics::new("broker"));
+        let broker = Arc::new(Broker::new(options, Arc::clone(&session), engines, connections, metrics));
+        let stop = self.stop.clone();
+        self.background = vec![
+            tokio::spawn(keep_leases(Arc::clone(&broker), stop.child_token())),
+            tokio::spawn(listen_for_cancellations(self.bus.clone(), Arc::clone(broker.running()), stop.child_token())),
+            tokio::spawn(release_previous(self.store.clone(), session, stop.child_token())),
+        ];
+        self.work = Some(tokio::spawn(Arc::clone(&broker).work(stop)));
+        self.broker = Some(broker);
+    }
+
+    fn session(&self, directory: &Path) -> Arc<Session> {
+        Arc::new(Session::begin(directory).unwrap())
+    }
+
+    /// Input for the engine of the tests.
+    pub fn input(text: &str) -> Value {
+        json!({"inputs": [text], "engine": "test"})
+    }
+
+    /// Waits until the engine of the tests has begun.
+    pub async fn until_engine_started(&self) {
+        let started = async {
+            while self.engine.started.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), started).await.expect("the engine starts");
+    }
+
+    pub fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops the broker in order.
+    pub async fn stop(mut self) -> Self {
+        self.stop.cancel();
+        let work = self.work.take().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), work).await.expect("the broker stops").unwrap();
+        for task in std::mem::take(&mut self.background) {
+            task.await.unwrap();
+        }
+        self.broker = None;
+        self
+    }
+
+    /// The broker is gone from one moment to the next, as after a SIGKILL.
+    pub async fn crash(&mut self) {
+        for task in self.background.drain(..).chain(self.work.take()) {
+            task.abort();
+            let _ = task.await;
+        }
+        self.broker = None;
+    }
+}

@@ -1,0 +1,6 @@
+//! Claiming, running and telling.
+
+mod ending;
+mod faults;
+mod stopping;
+mod streaming;

@@ -1,0 +1,170 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::{Kind, Target};
+
+/// How far a probe came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Finding the host, or the file.
+    Resolve,
+    /// Opening the connection, or the file.
+    Connect,
+    /// Securing it.
+    Tls,
+    /// Signing in.
+    Authenticate,
+    /// Asking something.
+    Query,
+    /// All went well.
+    Done,
+}
+
+impl Step {
+    const ALL: [Step; 6] = [Step::Resolve, Step::Connect, Step::Tls, Step::Authenticate, Step::Query, Step::Done];
+
+    /// The name on the wire and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Step::Resolve => "resolve",
+            Step::Connect => "connect",
+            Step::Tls => "tls",
+            Step::Authenticate => "authenticate",
+            Step::Query => "query",
+            Step::Done => "done",
+        }
+    }
+
+    /// The step of that name.
+    pub fn parse(name: &str) -> Option<Step> {
+        Step::ALL.into_iter().find(|step| step.as_str() == name)
+    }
+}
+
+/// Why a probe failed. The message is public: no credentials, no paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was being done.
+    pub step: Step,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// Where a probe is right now, so that one that is cut off at its deadline can still say how far it came.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU8);
+
+impl Progress {
+    /// Says that a step begins.
+    pub fn enter(&self, step: Step) {
+        self.0.store(step as u8, Ordering::Relaxed);
+    }
+
+    /// The step that began last.
+    pub fn step(&self) -> Step {
+        Step::ALL.get(usize::from(self.0.load(Ordering::Relaxed))).copied().unwrap_or(Step::Done)
+    }
+
+    /// A failure of the step that began last.
+    pub fn failure(&self, message: impl Into<String>) -> Failure {
+        Failure { step: self.step(), message: message.into() }
+    }
+}
+
+/// How thoroughly to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Cheap enough for every minute.
+    Light,
+    /// With what costs more.
+    Deep,
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// How long connecting took.
+    pub connect: Duration,
+    /// The server's version.
+    pub version: Option<String>,
+    /// Primary, replica, and the like.
+    pub role: Option<String>,
+    /// How long the server has been up.
+    pub uptime_s: Option<u64>,
+    /// Figures of this kind of database.
+    pub details: Map<String, Value>,
+}
+
+/// Talks to one kind of database.
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// Looks at a target on a connection of its own, reading only, and closes it. The caller drops the call at `deadline`;
+    /// what cannot be dropped must end itself by then.
+    async fn probe(
+        &self,
+        target: &Target,
+        depth: Depth,
+        deadline: Instant,
+        progress: &Progress,
+    ) -> Result<Observation, Failure>;
+
+    /// What is wrong with a target's URL, before it is ever used.
+    fn check_url(&self, url: &str) -> Result<(), String>;
+}
+
+/// The drivers there are.
+#[derive(Clone, Default)]
+pub struct Drivers {
+    drivers: BTreeMap<Kind, Arc<dyn Driver>>,
+}
+
+impl Drivers {
+    /// None yet.
+    pub fn new() -> Self {
+        Drivers::default()
+    }
+
+    /// Adds the driver of a kind.
+    pub fn with(mut self, kind: Kind, driver: Arc<dyn Driver>) -> Self {
+        self.drivers.insert(kind, driver);
+        self
+    }
+
+    /// The driver of a kind; `None` when this version has none.
+    pub fn get(&self, kind: Kind) -> Option<&Arc<dyn Driver>> {
+        self.drivers.get(&kind)
+    }
+
+    /// The kinds that there are drivers for.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        self.drivers.keys().copied()
+    }
+}
+
+/// Runs a probe, at most until the deadline.
+pub(super) async fn probe(
+    driver: &dyn Driver,
+    target: &Target,
+    depth: Depth,
+    deadline: Duration,
+) -> (Result<Observation, Failure>, Duration) {
+    let began = Instant::now();
+    let progress = Progress::default();
+    let result = tokio::time::timeout_at(began + deadline, driver.probe(target, depth, began + deadline, &progress))
+        .await
+        .unwrap_or_else(|_| Err(progress.failure(format!("no answer within {} ms", deadline.as_millis()))));
+    (result, began.elapsed())
+}

@@ -1,0 +1,203 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use sker_auth::TokenKeys;
+use sker_config::{Environment, Faults, RawConfig};
+use sker_db::DbConfig;
+use sker_runtime::{GrpcConfig, HttpConfig, ShutdownConfig};
+use sker_telemetry::TelemetryConfig;
+
+use super::{Config, RegistrationConfig};
+use crate::{
+    app::{Intervals, Kind, Target, Thresholds, is_target_name},
+    drivers,
+};
+
+/// As it is written; key by key in default.toml.
+#[derive(Deserialize)]
+pub(super) struct Raw {
+    environment: Environment,
+    jwt_secret: SecretString,
+    http: HttpConfig,
+    grpc: GrpcConfig,
+    shutdown: ShutdownConfig,
+    telemetry: TelemetryConfig,
+    database: DbConfig,
+    registration: RegistrationConfig,
+    checks: RawChecks,
+    targets: BTreeMap<String, RawTarget>,
+    default_targets: BTreeMap<String, RawDefaultTarget>,
+}
+
+#[derive(Deserialize)]
+struct RawChecks {
+    interval_ms: u64,
+    recheck_ms: u64,
+    deadline_ms: u64,
+    deep_interval_ms: u64,
+    failures: u32,
+    successes: u32,
+}
+
+#[derive(Deserialize)]
+struct RawTarget {
+    kind: String,
+    url: SecretString,
+}
+
+#[derive(Deserialize)]
+struct RawDefaultTarget {
+    url: Option<SecretString>,
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    management_url: Option<SecretString>,
+    // What only completes a host.
+    #[serde(default, rename = "port")]
+    _port: Option<u16>,
+    #[serde(default, rename = "user")]
+    _user: Option<String>,
+    #[serde(default, rename = "password")]
+    _password: Option<SecretString>,
+    #[serde(default, rename = "database")]
+    _database: Option<String>,
+}
+
+impl RawConfig for Raw {
+    type Valid = Config;
+
+    fn validate(self, faults: &mut Faults) -> Option<Config> {
+        if let Err(error) = TokenKeys::hs256(&self.jwt_secret) {
+            let message = error.fields().first().map_or(error.message(), |field| field.message.as_str());
+            faults.add("jwt_secret", message);
+        }
+        let is_example = sker_auth::is_documented_example(&self.jwt_secret);
+        let refused = self.environment.is_production() && is_example;
+        faults.check(!refused, "jwt_secret", "is a documented example, which production refuses");
+        self.http.validate("http", faults);
+        self.grpc.validate("grpc", faults);
+        self.shutdown.validate("shutdown", faults);
+        for (key, message) in self.telemetry.faults() {
+            faults.add(&format!("telemetry.{key}"), message);
+        }
+        let url = &self.registration.registry_url;
+        faults.check(url.starts_with("http://"), "registration.registry_url", "must begin with http://");
+        let checks = self.checks.validate(faults);
+        let mut targets = named_targets(self.targets, faults);
+        targets.extend(default_targets(self.default_targets, faults));
+        check_names(&targets, faults);
+        Some(Config {
+            environment: self.environment,
+            jwt_secret: self.jwt_secret,
+            http: self.http,
+            grpc: self.grpc,
+            shutdown: self.shutdown,
+            telemetry: self.telemetry,
+            database: self.database,
+            registration: self.registration,
+            checks,
+            targets,
+        })
+    }
+}
+
+impl RawChecks {
+    fn validate(&self, faults: &mut Faults) -> Intervals {
+        let within = |faults: &mut Faults, key: &str, value: u64, least: u64, most: u64| {
+            let message = format!("must be within {least} and {most}");
+            faults.check((least..=most).contains(&value), &format!("checks.{key}"), message);
+        };
+        within(faults, "interval_ms", self.interval_ms, 100, 86_400_000);
+        within(faults, "recheck_ms", self.recheck_ms, 50, 3_600_000);
+        within(faults, "deadline_ms", self.deadline_ms, 50, 60_000);
+        within(faults, "deep_interval_ms", self.deep_interval_ms, 100, 86_400_000);
+        within(faults, "failures", self.failures.into(), 1, 100);
+        within(faults, "successes", self.successes.into(), 1, 100);
+        let ordered = self.recheck_ms <= self.interval_ms;
+        faults.check(ordered, "checks.recheck_ms", "must not be longer than checks.interval_ms");
+        Intervals {
+            usual: Duration::from_millis(self.interval_ms),
+            close: Duration::from_millis(self.recheck_ms),
+            deep: Duration::from_millis(self.deep_interval_ms),
+            deadline: Duration::from_millis(self.deadline_ms),
+            thresholds: Thresholds { failures: self.failures, successes: self.successes },
+        }
+    }
+}
+
+fn named_targets(raw: BTreeMap<String, RawTarget>, faults: &mut Faults) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (name, RawTarget { kind, url }) in raw {
+        let key = format!("targets.{name}");
+        let is_name = is_target_name(&name);
+        faults.check(is_name, &key, "the name must be of 1 to 64 lower-case letters, digits, - and _");
+        match Kind::parse(&kind) {
+            Some(kind) => {
+                targets.extend(target(&name, kind, url, &format!("{key}.url"), &format!("{key}.kind"), faults))
+            }
+            None => {
+                let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+                faults.add(&format!("{key}.kind"), format!("must be one of {kinds}"));
+            }
+        }
+    }
+    targets
+}
+
+/// What the seed's flat names configure: one target per kind, named after it.
+fn default_targets(raw: BTreeMap<String, RawDefaultTarget>, faults: &mut Faults) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (name, raw) in raw {
+        let key = format!("default_targets.{name}");
+        let Some(kind) = Kind::parse(&name) else {
+            faults.add(&key, "is not a kind of database");
+            continue;
+        };
+        let url_key = format!("{key}.url");
+        let is_file = raw.url.as_ref().is_some_and(|url| url.expose_secret().starts_with("sqlite:"));
+        match (raw.url, raw.host, raw.management_url) {
+            // DATABASE_URL may name a SQLite file, as in a development set-up without servers.
+            (Some(url), ..) if is_file => targets.extend(target("default", Kind::Sqlite, url, &url_key, &key, faults)),
+            (Some(url), ..) => targets.extend(target(&name, kind, url, &url_key, &url_key, faults)),
+            (None, Some(_), _) => faults.add(&format!("{key}.host"), no_driver(kind)),
+            (None, None, Some(_)) => faults.add(&format!("{key}.management_url"), no_driver(kind)),
+            (None, None, None) => {}
+        }
+    }
+    targets
+}
+
+fn target(
+    name: &str,
+    kind: Kind,
+    url: SecretString,
+    url_key: &str,
+    kind_key: &str,
+    faults: &mut Faults,
+) -> Option<Target> {
+    let drivers = drivers::all();
+    let Some(driver) = drivers.get(kind) else {
+        faults.add(kind_key, no_driver(kind));
+        return None;
+    };
+    match driver.check_url(url.expose_secret()) {
+        Ok(()) => Some(Target::new(name, kind, url)),
+        Err(message) => {
+            faults.add(url_key, message);
+            None
+        }
+    }
+}
+
+fn no_driver(kind: Kind) -> String {
+    format!("{} cannot be checked yet: its driver follows in a later release; leave it out", kind.title())
+}
+
+fn check_names(targets: &[Target], faults: &mut Faults) {
+    for (index, target) in targets.iter().enumerate() {
+        if targets[..index].iter().any(|other| other.name == target.name) {
+            faults.add(&format!("targets.{}", target.name), "this name is used twice");
+        }
+    }
+}

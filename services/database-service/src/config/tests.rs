@@ -1,0 +1,96 @@
+use std::time::Duration;
+
+use sker_config::Layers;
+
+use super::{Config, layers};
+use crate::app::{Kind, Target};
+
+fn with(variables: &[(&str, &str)], overrides: &[(&str, &str)]) -> Layers {
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let mut layers = layers();
+    layers.env = pairs(variables).into_iter().collect();
+    layers.env.entry("JWT_SECRET".into()).or_insert_with(|| "qx7-ZtU2rnB9kW4mLp0VaEo8sYhJcDfG".into());
+    layers.overrides = pairs(overrides);
+    layers
+}
+
+fn faults(layers: &Layers) -> String {
+    Config::load(layers).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_need_a_secret_and_nothing_else() {
+    let config = Config::load(&with(&[], &[])).unwrap();
+    assert_eq!((config.http.port, config.grpc.port, config.targets.len()), (8089, 50053, 0));
+    assert_eq!(config.checks.usual, Duration::from_secs(60));
+    let text = faults(&layers());
+    assert!(text.contains("jwt_secret: must have at least 32 bytes (default)"), "{text}");
+}
+
+#[test]
+fn several_named_targets_of_a_kind() {
+    let config = Config::load(&with(
+        &[("SKER_DATABASE_SERVICE__TARGETS__STORE__URL", "sqlite:///data/store.db")],
+        &[("targets.store.kind", "sqlite"), ("targets.broker.kind", "sqlite"), ("targets.broker.url", "sqlite:b.db")],
+    ));
+    let names: Vec<String> = config.unwrap().targets.into_iter().map(|target| target.name).collect();
+    assert_eq!(names, ["broker", "store"]);
+}
+
+#[test]
+fn a_database_without_a_driver_stops_the_start_rather_than_being_ignored() {
+    for (name, value) in
+        [("PG_HOST", "db"), ("REDIS_URL", "redis://u:hunter2@h"), ("RABBITMQ_MANAGEMENT_URL", "http://h")]
+    {
+        let text = faults(&with(&[(name, value)], &[]));
+        assert!(text.contains("driver follows in a later release") && text.contains(name), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let text = faults(&with(&[], &[("targets.a.kind", "milvus"), ("targets.a.url", "http://h")]));
+    assert!(text.contains("targets.a.kind: Milvus cannot be checked yet"), "{text}");
+    assert!(Config::load(&with(&[("PG_PORT", "5432"), ("PG_USER", "sker")], &[])).is_ok());
+}
+
+#[test]
+fn every_wrong_target_is_named() {
+    let text = faults(&with(
+        &[("DATABASE_URL", "sqlite:///a.db")],
+        &[
+            ("targets.a.kind", "oracle"),
+            ("targets.a.url", "x"),
+            ("targets.b.kind", "sqlite"),
+            ("targets.b.url", "/no/url"),
+            ("targets.C d.kind", "sqlite"),
+            ("targets.C d.url", "sqlite:c.db"),
+            ("targets.default.kind", "sqlite"),
+            ("targets.default.url", "sqlite:d.db"),
+            ("checks.failures", "0"),
+            ("checks.recheck_ms", "70000"),
+        ],
+    ));
+    for key in
+        ["targets.a.kind", "targets.b.url", "targets.C d", "targets.default", "checks.failures", "checks.recheck_ms"]
+    {
+        assert!(text.contains(&format!("\n  {key}: ")), "{key} is not in {text}");
+    }
+}
+
+#[test]
+fn production_refuses_a_documented_secret() {
+    let secret = "your-secret-key-your-secret-key-your-secret-key";
+    assert!(Config::load(&with(&[("JWT_SECRET", secret)], &[])).is_ok());
+    assert!(faults(&with(&[("JWT_SECRET", secret), ("SKER_ENV", "production")], &[])).contains("documented example"));
+}
+
+#[test]
+fn the_shown_configuration_has_no_secret() {
+    let mut config = Config::load(&with(&[], &[])).unwrap();
+    config.targets.push(Target::new("a", Kind::Redis, "redis://u:hunter2@h"));
+    let shown = config.view().to_string();
+    assert!(shown.contains("redis://u:[redacted]@h"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains("qx7-ZtU2"), "{shown}");
+    let debug = format!("{config:?}");
+    assert!(!debug.contains("hunter2") && !debug.contains("qx7-ZtU2"), "{debug}");
+}

@@ -1,0 +1,92 @@
+//! What all threads of the gateway share. Nothing in it is locked for longer than a pointer takes to swap.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use sker_api::Store;
+use sker_auth::TokenKeys;
+use sker_cache::RealtimeLog;
+use sker_runtime::{MainRuntime, Standard};
+use tokio::sync::watch;
+
+use crate::{app::table::RouteTable, config::Config, http::HttpMetrics, realtime::Hub};
+
+/// The gateway without its threads and tasks.
+pub struct Gateway {
+    /// Its configuration.
+    pub config: Config,
+    /// What tokens are verified with.
+    pub keys: Arc<TokenKeys>,
+    /// What a token does not say.
+    pub store: Arc<dyn Store>,
+    /// The realtime log.
+    pub log: Arc<dyn RealtimeLog>,
+    /// Who listens to what.
+    pub hub: Arc<Hub>,
+    /// Health, metrics and the API page.
+    pub standard: Standard,
+    /// Metrics of requests.
+    pub http_metrics: HttpMetrics,
+    /// The runtime that calls to other services run on: a connection made on a worker's would die with it.
+    pub main: MainRuntime,
+    table: ArcSwap<RouteTable>,
+    changes: watch::Sender<u64>,
+    document: ArcSwap<Bytes>,
+}
+
+impl Gateway {
+    /// A gateway that knows no route.
+    #[expect(clippy::too_many_arguments, reason = "called once, by `build`, with everything a gateway is made of")]
+    pub fn new(
+        config: Config,
+        keys: Arc<TokenKeys>,
+        store: Arc<dyn Store>,
+        log: Arc<dyn RealtimeLog>,
+        hub: Arc<Hub>,
+        standard: Standard,
+        main: MainRuntime,
+        document: Bytes,
+    ) -> Arc<Self> {
+        let http_metrics = HttpMetrics::new(&standard.metrics);
+        Arc::new(Gateway {
+            config,
+            keys,
+            store,
+            log,
+            hub,
+            standard,
+            http_metrics,
+            main,
+            table: ArcSwap::from_pointee(RouteTable::default()),
+            changes: watch::Sender::new(0),
+            document: ArcSwap::from_pointee(document),
+        })
+    }
+
+    /// The routes in force.
+    pub fn table(&self) -> Guard<Arc<RouteTable>> {
+        self.table.load()
+    }
+
+    /// Puts other routes in force. Requests in flight finish on those they began with.
+    pub fn set_table(&self, table: RouteTable) {
+        self.table.store(Arc::new(table));
+        self.changes.send_modify(|change| *change += 1);
+    }
+
+    /// Hears of every change of the routes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The OpenAPI document of everything that can be reached.
+    pub fn document(&self) -> Bytes {
+        Bytes::clone(&self.document.load())
+    }
+
+    /// Replaces it.
+    pub fn set_document(&self, document: Bytes) {
+        self.document.store(Arc::new(document));
+    }
+}

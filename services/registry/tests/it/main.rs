@@ -1,0 +1,14 @@
+//! The registry over real HTTP and gRPC, on ports of its own and a SQLite file of its own.
+
+mod access;
+mod contract;
+mod discovery;
+mod events;
+mod groups;
+mod leases;
+mod outage;
+mod process;
+mod restart;
+mod seed;
+mod support;
+mod watch;

@@ -1,0 +1,19 @@
+//! What the store adds to the relaying of its outbox.
+
+use async_trait::async_trait;
+use sea_orm::DatabaseTransaction;
+use sker_error::Result;
+use sker_outbox::{OutboxRow, RelayHook, append};
+
+use crate::app::queue_relayed;
+
+/// Queues tasks in the transaction that marks their wake-ups as sent.
+pub(crate) struct QueueTasks;
+
+#[async_trait]
+impl RelayHook for QueueTasks {
+    async fn published(&self, tx: &DatabaseTransaction, rows: &[OutboxRow]) -> Result<()> {
+        let events = queue_relayed(tx, rows).await?;
+        append(tx, events).await
+    }
+}

@@ -1,0 +1,138 @@
+//! Leases that run out, sessions that are over, tasks that take too long.
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use sker_bus::topology;
+use sker_error::Code;
+use sker_testkit::eventually;
+
+use crate::support::{Setup, Wakes, World, lease_of};
+
+#[tokio::test]
+async fn a_task_whose_broker_is_silent_is_taken_back() -> Result<()> {
+    let world = World::new().await?;
+    let (silent, next) = (world.broker("silent"), world.broker("next"));
+    let mut wakes = Wakes::of(&*world.store.setup.bus, topology::PROCESS_QUEUE).await?;
+    let task = world.queued_task(json!({})).await?;
+    wakes.until(&task).await?;
+    let lost = lease_of(&silent.claim_for(&task, 300).await?);
+    // Nothing but the silence gives it back.
+    wakes.until(&task).await?;
+    let claimed = next.claim(&task).await?;
+    assert!(claimed.lease_epoch > lost.lease_epoch);
+    assert_eq!(claimed.attempts, 1, "being lost is not the task's failure");
+    assert_eq!(silent.renew(&lost).await?.as_deref(), Some("taken"));
+    let refused = silent.complete(&lost, &json!({"tags": []})).await.err().context("refused")?;
+    assert_eq!(refused.code(), Code::Conflict);
+    next.complete(&lease_of(&claimed), &json!({"tags": []})).await?;
+    let events = world.heard(&format!("task:{task}"), "ai_task.completed", &task).await?;
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert!(kinds.contains(&"ai_task.restarted"), "whoever watches is told that it began anew: {kinds:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_that_is_renewed_is_kept() -> Result<()> {
+    let world = World::new().await?;
+    let broker = world.broker("b");
+    let (kept, lost) = (world.task(json!({})).await?, world.task(json!({})).await?);
+    let lease = lease_of(&broker.claim_for(&kept, 5_000).await?);
+    let neighbour = lease_of(&world.broker("silent").claim_for(&lost, 200).await?);
+    // As long as it takes to lose a lease that is not renewed, several times over.
+    for _ in 0..3 {
+        eventually("the neighbour is lost", async || {
+            assert_eq!(broker.renew(&lease).await?, None);
+            Ok((world.task_now(&lost).await?["status"] == "queued").then_some(()))
+        })
+        .await?;
+        world.broker("silent").claim_for(&lost, 200).await?;
+    }
+    assert_eq!(world.broker("silent").renew(&neighbour).await?.as_deref(), Some("taken"));
+    assert_eq!(world.task_now(&kept).await?["status"], "processing");
+    broker.complete(&lease, &json!({"tags": []})).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_loses_every_broker_is_given_up() -> Result<()> {
+    let world = World::of(Setup::new()?.with("tasks.lost_leases", "2")).await?;
+    let task = world.task(json!({})).await?;
+    for attempt in 0..2 {
+        let broker = world.broker(&format!("b{attempt}"));
+        eventually("the task may be claimed", async || Ok(broker.ask_for(&task, 100).await?.tasks.into_iter().next()))
+            .await?;
+    }
+    let failed = world.until_status(&task, "failed").await?;
+    assert!(failed["error"]["code"].is_string(), "{failed}");
+    let mut dead = world.store.setup.bus.consume(topology::DEAD_LETTER_QUEUE, 1).await?;
+    let letter = tokio::time::timeout(sker_testkit::PATIENCE, dead.recv()).await?.context("a dead letter")?;
+    assert_eq!(letter.message.parse::<serde_json::Value>()?["id"], task);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_gives_back_what_it_held_and_no_more() -> Result<()> {
+    let world = World::new().await?;
+    let (dead, alive) = (world.broker("dead"), world.broker("alive"));
+    let mut wakes = Wakes::of(&*world.store.setup.bus, topology::PROCESS_QUEUE).await?;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let task = world.queued_task(json!({})).await?;
+        wakes.until(&task).await?;
+        dead.claim(&task).await?;
+        held.push(task);
+    }
+    let other = world.queued_task(json!({})).await?;
+    wakes.until(&other).await?;
+    let lease = lease_of(&alive.claim(&other).await?);
+
+    assert_eq!(dead.release_all().await?, 3);
+    assert_eq!(dead.release_all().await?, 0, "repeating it does nothing");
+    let mut woken = Vec::new();
+    for _ in 0..3 {
+        woken.push(wakes.next().await?.task_id.to_string());
+    }
+    woken.sort();
+    held.sort();
+    assert_eq!(woken, held, "others hear of them at once");
+    for task in &held {
+        assert_eq!(alive.claim(task).await?.attempts, 1);
+    }
+    assert_eq!(alive.renew(&lease).await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_takes_too_long_has_failed() -> Result<()> {
+    let world = World::new().await?;
+    let broker = world.broker("b");
+    let task = world.task(json!({"timeout_ms": 300, "max_attempts": 5})).await?;
+    let lease = lease_of(&broker.claim(&task).await?);
+    let failed = eventually("the task has failed", async || {
+        // Renewing does not help.
+        broker.renew(&lease).await?;
+        let now = world.task_now(&task).await?;
+        Ok((now["status"] != "processing").then_some(now))
+    })
+    .await?;
+    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("timeout")));
+    assert_eq!(broker.renew(&lease).await?.as_deref(), Some("timeout"));
+    let refused = broker.complete(&lease, &json!({"tags": []})).await.err().context("refused")?;
+    assert_eq!(refused.code(), Code::Conflict);
+    let events = world.heard(&format!("project:{}", world.project), "ai_task.failed", &task).await?;
+    assert_eq!(events.last().context("an event")?.data["error"]["code"], "timeout");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_has_its_limits() -> Result<()> {
+    let world = World::new().await?;
+    let task = world.task(json!({})).await?;
+    for lease_ms in [0, u64::MAX] {
+        let refused = world.broker("b").ask_for(&task, lease_ms).await.err().context("refused")?;
+        assert_eq!(refused.code(), Code::ValidationFailed);
+    }
+    let refused = world.broker("").ask_for(&task, 60_000).await.err().context("refused")?;
+    assert_eq!(refused.fields()[0].field, "session_id");
+    Ok(())
+}
