@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde_json::{Value, json};
 use sker_client::http::{Frame, Platform};
 
@@ -31,7 +31,7 @@ pub struct Options {
     /// Tasks before counting starts.
     #[arg(long, default_value_t = 500)]
     warm_up: usize,
-    /// Submissions in flight.
+    /// Tasks in flight, from submission to completion.
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
 }
@@ -130,30 +130,24 @@ impl Load {
         Ok(Load { platform, project, concurrency, events, submitted: 0 })
     }
 
+    /// Keeps `concurrency` tasks in flight until `tasks` have completed.
     async fn run(&mut self, tasks: usize) -> Result<Outcome> {
-        let first = self.submitted;
-        self.submitted += tasks;
-        let (platform, project) = (&self.platform, &self.project);
         let started = Instant::now();
-        let mut submissions = futures::stream::iter(first..first + tasks)
-            .map(|number| async move {
-                let text = format!("Number {number} of the bees that dance in the garden tells the others where to fly.");
-                let body = json!({"project_id": project, "type": "semantic_analysis", "input_data": {"inputs": [text]}});
-                let sent = Instant::now();
-                let task = platform.post("/api/v1/ai-tasks", &body).await?;
-                Ok::<_, anyhow::Error>((task["id"].as_str().unwrap_or_default().to_owned(), sent))
-            })
-            .buffer_unordered(self.concurrency);
-
+        let mut submissions = FuturesUnordered::new();
         let mut sent: HashMap<String, Instant> = HashMap::with_capacity(tasks);
         let mut done: HashMap<String, Instant> = HashMap::with_capacity(tasks);
-        let mut submitting = true;
-        while submitting || done.len() < tasks {
+        let mut begun = 0;
+        while done.len() < tasks || !submissions.is_empty() {
+            while begun < tasks && begun - done.len() < self.concurrency {
+                submissions.push(submit(self.platform.clone(), self.project.clone(), self.submitted));
+                self.submitted += 1;
+                begun += 1;
+            }
             tokio::select! {
-                submission = submissions.next(), if submitting => match submission {
-                    Some(submission) => { let (id, at) = submission?; sent.insert(id, at); }
-                    None => submitting = false,
-                },
+                Some(submission) = submissions.next() => {
+                    let (id, at) = submission?;
+                    sent.insert(id, at);
+                }
                 frame = tokio::time::timeout(PATIENCE, self.events.next()) => {
                     if let Frame::Event(event) = frame.context("the platform stopped completing tasks")?? {
                         match event.kind.as_str() {
@@ -171,6 +165,15 @@ impl Load {
         latencies.sort_unstable();
         Ok(Outcome { elapsed, latencies })
     }
+}
+
+/// Submits a task; answers its id, and when it was sent.
+async fn submit(platform: Platform, project: String, number: usize) -> Result<(String, Instant)> {
+    let text = format!("Number {number} of the bees that dance in the garden tells the others where to fly.");
+    let body = json!({"project_id": project, "type": "semantic_analysis", "input_data": {"inputs": [text]}});
+    let sent = Instant::now();
+    let task = platform.post("/api/v1/ai-tasks", &body).await?;
+    Ok((task["id"].as_str().unwrap_or_default().to_owned(), sent))
 }
 
 fn task_id(data: &Value) -> String {

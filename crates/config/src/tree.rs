@@ -188,6 +188,14 @@ fn read_file(path: &Path) -> Result<Dict, String> {
     }
 }
 
+/// The sections of the whole platform's file ([`Layers::sectioned`]), so that one that no service reads can be named.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn file_sections(path: &Path) -> Result<Vec<String>, String> {
+    Ok(read_file(path)?.into_keys().collect())
+}
+
 /// One service's part of the whole platform's file.
 fn section(data: &Dict, service: &str) -> Dict {
     data.get(service).and_then(Value::as_dict).cloned().unwrap_or_default()

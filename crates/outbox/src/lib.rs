@@ -9,7 +9,7 @@
 //! A relay that dies, or cannot mark what it has published, repeats at most the batch it was at ([`BATCH`] rows).
 //!
 //! A row that the bus refuses (queue full, nobody bound) stays and is tried again; it holds up only rows of the same
-//! route. With the realtime log away, rows that show in channels wait; wake-ups for work still go out.
+//! route. With the realtime log away, events wait; wake-ups for work still go out.
 
 mod entity;
 mod metrics;

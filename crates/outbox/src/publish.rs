@@ -67,8 +67,14 @@ impl Publisher<'_> {
                 }
             }
         }
-        let ready: Vec<&OutboxRow> =
-            rows.iter().filter(|row| row.channels.0.is_empty() || shown.contains(&row.position)).collect();
+        // With the log away all events wait: one that shows nowhere must not overtake one of its aggregate that does.
+        let log_is_down = log_is_down || outcome.log_error.is_some();
+        let waits = |row: &OutboxRow| log_is_down && row.exchange.as_deref() == Some(EVENTS_TOPIC);
+        let is_ready = |row: &OutboxRow| match row.channels.0.is_empty() {
+            true => !waits(row),
+            false => shown.contains(&row.position),
+        };
+        let ready: Vec<&OutboxRow> = rows.iter().filter(|row| is_ready(row)).collect();
         let mut done: HashSet<i64> =
             ready.iter().filter(|row| row.exchange.is_none()).map(|row| row.position).collect();
         for ((_, exchange), rows) in waves(&ready) {

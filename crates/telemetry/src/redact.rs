@@ -31,13 +31,14 @@ impl<W: Write> Write for RedactingWriter<W> {
 }
 
 fn is_suspicious(text: &str) -> bool {
-    ["://", "eyJ", "earer ", "oken=", "assword=", "ecret="].iter().any(|sign| text.contains(sign))
+    ["://", "eyJ", "earer ", "token=", "Token=", "assword=", "ecret="].iter().any(|sign| text.contains(sign))
 }
 
 /// Passwords in URLs, values after `token=`, `password=`, `secret=` or `Bearer `, and whatever looks like a JSON web token.
 pub(crate) fn redact(text: &str) -> String {
     let text = redact_urls(text);
-    let text = redact_after(&text, "oken=", ends_token);
+    let text = redact_after(&text, "token=", ends_token);
+    let text = redact_after(&text, "Token=", ends_token);
     let text = redact_after(&text, "earer ", ends_token);
     let text = redact_after(&text, "assword=", ends_value);
     let text = redact_after(&text, "ecret=", ends_value);

@@ -10,6 +10,7 @@ pub struct Embedded {
     pub program: Program,
     home: PathBuf,
     ports: Ports,
+    settings: Vec<String>,
 }
 
 /// The ports of a platform.
@@ -70,7 +71,12 @@ impl Embedded {
     /// Starts a platform and waits until it is ready. Its data are in `home`/data: starting again with the same `home`
     /// goes on with them.
     pub async fn start(home: &Path) -> Result<Self> {
-        Self::start_on(home, Ports::free()?).await
+        Self::start_with(home, &[]).await
+    }
+
+    /// The same with configuration keys set, each as `key=value`.
+    pub async fn start_with(home: &Path, settings: &[String]) -> Result<Self> {
+        Self::start_on(home, Ports::free()?, settings.to_vec()).await
     }
 
     /// Starts again after it has ended, or was killed: on the same data and the same ports, as its user would.
@@ -78,13 +84,14 @@ impl Embedded {
         if !self.program.has_ended()? {
             bail!("sker up is still running");
         }
-        let Embedded { home, ports, .. } = self;
-        Self::start_on(&home, ports).await
+        let Embedded { home, ports, settings, .. } = self;
+        Self::start_on(&home, ports, settings).await
     }
 
-    async fn start_on(home: &Path, ports: Ports) -> Result<Self> {
-        let program = Self::launch(home, &ports).start()?;
-        let mut embedded = Embedded { program, home: home.to_owned(), ports };
+    async fn start_on(home: &Path, ports: Ports, settings: Vec<String>) -> Result<Self> {
+        let flags = settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]);
+        let program = Self::launch(home, &ports).args(flags).start()?;
+        let mut embedded = Embedded { program, home: home.to_owned(), ports, settings };
         embedded.until_ready().await?;
         Ok(embedded)
     }

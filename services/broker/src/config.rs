@@ -239,6 +239,9 @@ impl RawOpenAi {
         let url = self.base_url.as_deref().and_then(|url| Url::parse(url).ok());
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         faults.check(url.is_some(), &key("base_url"), "must be an address that begins with http:// or https://");
+        // An address is shown where a key never is.
+        let bare = url.as_ref().is_none_or(|url| url.username().is_empty() && url.password().is_none());
+        faults.check(bare, &key("base_url"), "must hold no credentials; engines.openai.api_key does");
         let model = self.model.unwrap_or_default();
         faults.check(!model.is_empty(), &key("model"), "must name a model");
         for (name, value) in [
@@ -300,6 +303,10 @@ mod tests {
         for key in ["engines.openai.base_url", "engines.openai.model", "worker.slots"] {
             assert!(text.contains(key), "{text}");
         }
+        let server =
+            [("engines.openai.base_url", "https://me:hunter2@example.org/v1"), ("engines.openai.model", "small")];
+        let text = load(&server).unwrap_err().to_string();
+        assert!(text.contains("engines.openai.base_url") && !text.contains("hunter2"), "{text}");
         let server = [
             ("engines.default", "openai"),
             ("engines.openai.base_url", "http://127.0.0.1:11434/v1"),

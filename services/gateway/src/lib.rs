@@ -128,7 +128,7 @@ fn watch_health(
 ) {
     let shared = Arc::clone(gateway);
     let routes = Check::required("routes", move || {
-        // Waits rather than fails, so that the gateway is ready as soon as it can be.
+        // Waits until its deadline rather than fail at once, so that the gateway is ready as soon as it can be.
         let (gateway, mut changes) = (Arc::clone(&shared), shared.changes());
         async move {
             while !gateway.table().complete {
@@ -139,14 +139,14 @@ fn watch_health(
     });
     health.register(tasks, routes.every(Duration::from_millis(500)));
     let connected = connected.clone();
-    health.register(
-        tasks,
-        Check::optional("registry", move || {
-            let connected = connected.get();
-            async move { if connected { Ok(()) } else { Err(Error::unavailable("the registry is not heard")) } }
-        })
-        .every(Duration::from_secs(1)),
-    );
+    let registry = Check::optional("registry", move || {
+        let connected = connected.clone();
+        async move {
+            connected.wait().await;
+            Ok(())
+        }
+    });
+    health.register(tasks, registry.every(Duration::from_secs(1)));
     let bus = Arc::clone(bus);
     health.register(
         tasks,

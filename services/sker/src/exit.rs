@@ -117,6 +117,10 @@ impl From<anyhow::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            // Whoever read the output has seen enough: nothing to complain of.
+            return Failure::new(Exit::Failure, "");
+        }
         Failure::new(Exit::Failure, error.to_string())
     }
 }

@@ -30,8 +30,10 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nothing can be done for somebody who closed standard error.
-            let _ = writeln!(io::stderr(), "sker: {failure}");
+            if !failure.message.is_empty() {
+                // Nothing can be done for somebody who closed standard error.
+                let _ = writeln!(io::stderr(), "sker: {failure}");
+            }
             failure.exit.into()
         }
     }

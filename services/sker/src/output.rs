@@ -10,6 +10,9 @@ use crate::cli::Format;
 /// A column of a table: its heading, and where its value stands in each row (a JSON pointer, RFC 6901).
 pub type Column = (&'static str, &'static str);
 
+/// The narrowest terminal, in columns, that tables are fitted to.
+const NARROWEST: u16 = 60;
+
 /// Prints what was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
@@ -70,7 +73,11 @@ impl Output {
     /// An empty table in the style of all tables.
     pub fn table(self, headings: impl IntoIterator<Item = &'static str>) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        // Squeezed into less than this, or into a terminal that does not say, words fall apart.
+        if table.width().is_some_and(|width| width >= NARROWEST) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
         table.set_header(headings.into_iter().map(|heading| {
             let cell = Cell::new(heading);
             if self.colours { cell.add_attribute(Attribute::Bold) } else { cell }

@@ -267,7 +267,11 @@ impl RawAdmin {
         faults.check(length == 0 || length >= 8, "admin.password", "must have at least 8 characters");
         let default = ["admin", "password", "changeme", "admin123", "password123", "administrator", "12345678"]
             .contains(&self.password.expose_secret().to_ascii_lowercase().as_str());
-        faults.check(!(default && environment.is_production()), "admin.password", "is a default, which production refuses");
+        faults.check(
+            !(default && environment.is_production()),
+            "admin.password",
+            "is a default, which production refuses",
+        );
         AdminConfig {
             email: self.email,
             password: Some(self.password).filter(|_| length > 0),

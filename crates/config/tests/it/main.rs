@@ -123,6 +123,7 @@ fn flags_beat_nested_names_beat_flat_names_beat_the_file_beats_defaults() {
 #[test]
 fn one_file_may_configure_the_whole_platform() {
     let (_directory, path) = file("sker.toml", "[database-service.http]\nport = 3002\n[gateway]\nno_such = 1");
+    assert_eq!(sker_config::file_sections(&path).unwrap(), ["database-service", "gateway"]);
     let mut layers = Layers { file: Some(path), sectioned: true, ..layers() };
     assert_eq!(load::<Raw>(&layers).unwrap().http.port, 3002);
     layers.service = "broker";

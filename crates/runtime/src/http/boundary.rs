@@ -68,7 +68,7 @@ pub(super) async fn boundary(
         path: request.path().to_owned(),
         request_id: Arc::clone(&info.request_id),
     };
-    let span = span_of(&exchange, &info);
+    let span = span_of(&exchange, &info, request.match_pattern());
     request.extensions_mut().insert(info);
     let handled = AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind().await;
     span.in_scope(|| match handled {
@@ -81,11 +81,13 @@ pub(super) async fn boundary(
     })
 }
 
-fn span_of(exchange: &Exchange, info: &RequestInfo) -> Span {
+/// The name is given at once: one that is recorded when the trace has been passed on would not be exported.
+fn span_of(exchange: &Exchange, info: &RequestInfo, route: Option<String>) -> Span {
+    let route = route.as_deref().unwrap_or("unmatched");
     let span = tracing::info_span!(
         "http.request",
         otel.kind = "server",
-        otel.name = Empty,
+        otel.name = format!("{} {route}", exchange.method),
         http.request.method = exchange.method,
         url.path = exchange.path,
         http.route = Empty,
@@ -141,7 +143,6 @@ impl Exchange {
         if let Some(metrics) = &self.metrics {
             metrics.observe(&self.method, route, status.as_u16(), elapsed);
         }
-        span.record("otel.name", format!("{} {route}", self.method));
         span.record("http.route", route);
         span.record("http.response.status_code", status.as_u16());
         let (status, duration_ms) = (status.as_u16(), elapsed.as_secs_f64() * 1_000.0);

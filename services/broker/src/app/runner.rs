@@ -47,6 +47,19 @@ enum Told {
     No,
 }
 
+/// Forgets a claim when it is dropped.
+struct Held<'a> {
+    broker: &'a Broker,
+    running: &'a Arc<Running>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.broker.running().remove(self.running);
+        self.broker.metrics().running.dec();
+    }
+}
+
 impl Broker {
     /// Runs a claimed task to its end and settles its message.
     pub(super) async fn run_claimed(&self, claimed: Claimed) {
@@ -56,9 +69,10 @@ impl Broker {
         if let Some(traceparent) = delivery.message.traceparent() {
             sker_telemetry::trace::set_parent(&span, traceparent);
         }
+        // Also when something here panics: a claim that nobody works on must not be renewed.
+        let held = Held { broker: self, running: &running };
         let told = self.run_and_tell(&task, &running).instrument(span).await;
-        self.running().remove(&running);
-        self.metrics().running.dec();
+        drop(held);
         let settled = match told {
             Told::Yes | Told::Refused => delivery.ack().await,
             Told::No => delivery.requeue().await,

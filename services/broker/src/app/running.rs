@@ -142,11 +142,14 @@ pub struct RunningTasks {
 }
 
 impl RunningTasks {
-    /// Notes a claim. If its cancellation was heard before, the lease keeper is woken to ask the store what holds; the
+    /// Notes a claim. An earlier claim of the same task that is still at work here was lost meanwhile; its run ends. If the
+    /// task's cancellation was heard before, the lease keeper is woken to ask the store what holds; the
     /// cancellation may have been of an earlier run.
     pub fn insert(&self, running: Arc<Running>) {
         let id = running.id;
-        self.tasks.insert(id, running);
+        if let Some(lost) = self.tasks.insert(id, running) {
+            lost.stop(StopReason::Taken);
+        }
         if self.unmatched.remove(&id).is_some() {
             self.doubt.notify_one();
         }

@@ -15,7 +15,7 @@ use sker_proto::store::{ClaimTasksRequest, ClaimTasksResponse, ReleaseTasksReque
 use sker_types::{TaskWake, Uuid};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +97,9 @@ impl Broker {
         // Dropped at the end: what was prefetched goes back to the queues.
         let mut intake = Intake::new(Arc::clone(&self.destinations.bus), prefetch);
         loop {
-            while runs.try_join_next().is_some() {}
+            while let Some(run) = runs.try_join_next() {
+                note_panic(run);
+            }
             let Some(first) = stop.run_until_cancelled(self.slot()).await else { return };
             let most = (1 + self.slots.available_permits()).min(MOST_CLAIMS);
             let Some(batch) = stop.run_until_cancelled(intake.next_batch(most)).await else { return };
@@ -195,7 +197,11 @@ impl Broker {
     }
 
     async fn drain(&self, mut runs: JoinSet<()>) {
-        let all = async { while runs.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(run) = runs.join_next().await {
+                note_panic(run);
+            }
+        };
         if tokio::time::timeout(self.options.drain, all).await.is_ok() {
             return;
         }
@@ -283,6 +289,13 @@ impl Permits<'_> {
             Some(first) => first,
             None => Arc::clone(self.slots).acquire_owned().await.ok(),
         }
+    }
+}
+
+/// The run's task is not lost: without its broker's care the lease runs out.
+fn note_panic(run: std::result::Result<(), JoinError>) {
+    if run.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a run of a task panicked outside its engine");
     }
 }
 

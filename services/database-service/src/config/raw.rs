@@ -81,6 +81,11 @@ impl RawConfig for Raw {
         for (key, message) in self.telemetry.faults() {
             faults.add(&format!("telemetry.{key}"), message);
         }
+        let is_database =
+            ["sqlite:", "postgres:", "postgresql:"].iter().any(|start| self.database.url.starts_with(start));
+        faults.check(is_database, "database.url", "must begin with sqlite: or postgres:");
+        let connections = (1..=1_000).contains(&self.database.max_connections);
+        faults.check(connections, "database.max_connections", "must be within 1 and 1000");
         let url = &self.registration.registry_url;
         faults.check(url.starts_with("http://"), "registration.registry_url", "must begin with http://");
         let checks = self.checks.validate(faults);

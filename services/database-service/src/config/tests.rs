@@ -78,6 +78,14 @@ fn every_wrong_target_is_named() {
 }
 
 #[test]
+fn a_database_of_its_own_that_cannot_be_opened_stops_the_start() {
+    let text = faults(&with(&[], &[("database.url", "mysql://h/d"), ("database.max_connections", "0")]));
+    for key in ["database.url", "database.max_connections"] {
+        assert!(text.contains(&format!("{key}: must ")), "{key} is missing in {text}");
+    }
+}
+
+#[test]
 fn production_refuses_a_documented_secret() {
     let secret = "your-secret-key-your-secret-key-your-secret-key";
     assert!(Config::load(&with(&[("JWT_SECRET", secret)], &[])).is_ok());

@@ -1,10 +1,7 @@
 //! Follows the registry. What it said last stays in force while it is away.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +10,7 @@ use sker_api::{Ctx, Registry, WatchStream};
 use sker_error::{Error, Result};
 use sker_proto::registry::{Reset, WatchRequest, WatchResponse, watch_response::Event};
 use sker_traffic::Backoff;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{app::catalogue::Catalogue, gateway::Gateway};
@@ -31,16 +29,17 @@ const BATCH: usize = 256;
 
 /// Whether the registry is heard at the moment.
 #[derive(Clone, Debug, Default)]
-pub struct Connected(Arc<AtomicBool>);
+pub struct Connected(Arc<watch::Sender<bool>>);
 
 impl Connected {
-    /// Whether it is.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Waits until it is.
+    pub async fn wait(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|connected| *connected).await;
     }
 
     fn set(&self, connected: bool) {
-        self.0.store(connected, Ordering::Release);
+        self.0.send_replace(connected);
     }
 }
 

@@ -7,7 +7,7 @@ use sker_types::{Uuid, parse_id};
 
 use super::{
     access::{AccessRules, Scope},
-    engine::Engine,
+    engine::{Engine, Registration},
     input::{self, LeaseDefaults, Understood},
     model::{GroupEntry, GroupKey, Health, Instance, ServiceKey, Status},
     storage::{Durability, Storage},
@@ -75,7 +75,7 @@ impl Directory {
         self.check_active(&key, group.as_deref())?;
         registration.trusted = scope.is_trusted_in(&key.group);
         let ephemeral = registration.spec.ephemeral;
-        if !ephemeral {
+        if !ephemeral && !self.is_known(&registration) {
             self.require_storage()?;
         }
         let registered = self.engine.register(registration, &scope.cause("registration"));
@@ -184,6 +184,12 @@ impl Directory {
             Durability::Committed if !self.storage.is_available() => Err(not_stored()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the endpoint is registered already.
+    fn is_known(&self, Registration { key, spec, .. }: &Registration) -> bool {
+        let service = self.engine.snapshot(key);
+        service.instances.iter().any(|known| known.spec.host == spec.host && known.spec.port == spec.port)
     }
 
     fn check_active(&self, key: &ServiceKey, group: Option<&GroupEntry>) -> Result<()> {

@@ -110,17 +110,16 @@ impl Directory {
         let key = GroupKey::new(scope.tenant(), name);
         scope.require_write(name, self.engine.group(&key).as_deref())?;
         self.require_storage()?;
-        let live: usize = self
-            .engine
-            .services(scope.tenant())
-            .iter()
-            .filter(|snapshot| *snapshot.key.group == *name)
-            .map(|snapshot| snapshot.instances.len())
-            .sum();
-        if live > 0 {
-            return Err(Error::conflict(format!("the group has {live} live instances")));
-        }
-        let gone = self.engine.describe_group(&key, &scope.cause("the group was deleted"), |_| Ok(None))?;
+        let live = || -> usize {
+            let services = self.engine.services(scope.tenant());
+            let inside = services.iter().filter(|snapshot| *snapshot.key.group == *name);
+            inside.map(|snapshot| snapshot.instances.len()).sum()
+        };
+        // Counted while nothing else changes, so that no registration slips in between.
+        let gone = self.engine.describe_group(&key, &scope.cause("the group was deleted"), |_| match live() {
+            0 => Ok(None),
+            live => Err(Error::conflict(format!("the group has {live} live instances"))),
+        })?;
         self.stored(gone.revision).await
     }
 }

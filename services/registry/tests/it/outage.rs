@@ -75,6 +75,8 @@ async fn with_the_database_away_lookups_and_leases_go_on_and_nothing_is_lost() -
     let file = directory.path().join("registry.db");
     let registry = Registry::open(&file).await?;
     assert!(registry.register(instance("a", 7001)).await?);
+    let stored_before = instance_with("c", 7004, json!({"ephemeral": false}));
+    assert!(registry.register(stored_before.clone()).await?);
 
     let other = open(&file).await?;
     let lock = other.begin().await?;
@@ -84,6 +86,7 @@ async fn with_the_database_away_lookups_and_leases_go_on_and_nothing_is_lost() -
     let refused = registry.register(persistent.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(registry.found("b").await?, 0, "what was refused is not there");
+    assert!(registry.register(stored_before).await?, "what is stored may register again");
     let group = registry.directory.create_group(&registry.scope, json!({"groupName": "g"})).await.unwrap_err();
     assert_eq!(group.code(), Code::Unavailable);
     lock.rollback().await?;
@@ -98,7 +101,7 @@ async fn with_the_database_away_lookups_and_leases_go_on_and_nothing_is_lost() -
     let mut stored: Vec<u16> =
         load(&other).await?.instances.iter().map(|stored| stored.registration.spec.port).collect();
     stored.sort_unstable();
-    assert_eq!(stored, [7001, 7002, 7003]);
+    assert_eq!(stored, [7001, 7002, 7003, 7004]);
     Ok(())
 }
 

@@ -34,8 +34,6 @@ pub struct Fed {
     pub nodes: Vec<Uuid>,
     /// The fusion task's id.
     pub fusion: Uuid,
-    /// Tasks that failed.
-    pub failed: u64,
     /// How long it took until everything was submitted.
     pub submitting: Duration,
     /// And until all of it was finished.
@@ -60,8 +58,7 @@ pub async fn run(
         let (nodes, fusion) = submit(platform, project, sections, progress, &tracker).await?;
         let submitting = began.elapsed();
         wait(platform, project, &tracker).await?;
-        let (_, failed) = tracker.counts();
-        Ok(Fed { project, nodes, fusion, failed, submitting, working: began.elapsed() })
+        Ok(Fed { project, nodes, fusion, submitting, working: began.elapsed() })
     };
     tokio::select! {
         fed = work => fed,

@@ -57,7 +57,6 @@ struct Known {
     analyses: u64,
     analyses_finished: u64,
     fusion: Option<Uuid>,
-    failed: u64,
     /// Events were lost: what is counted is too low.
     reset: bool,
     /// Grows with everything that is learnt.
@@ -154,12 +153,6 @@ impl<'progress> Tracker<'progress> {
         fused && known.analyses_finished == known.analyses
     }
 
-    /// Finished analyses, and tasks that failed.
-    pub fn counts(&self) -> (u64, u64) {
-        let known = self.known();
-        (known.analyses_finished, known.failed)
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,7 +172,7 @@ impl<'progress> Tracker<'progress> {
         task.state = state;
         known.news += 1;
         if task.submitted && state.is_final() {
-            self.finished(known, id, state);
+            self.finished(known, id);
         }
     }
 
@@ -189,13 +182,12 @@ impl<'progress> Tracker<'progress> {
         let state = task.state;
         known.news += 1;
         if state.is_final() {
-            self.finished(known, id, state);
+            self.finished(known, id);
         }
         self.changed.notify_one();
     }
 
-    fn finished(&self, known: &mut Known, id: Uuid, state: State) {
-        known.failed += u64::from(state == State::Failed);
+    fn finished(&self, known: &mut Known, id: Uuid) {
         if known.fusion == Some(id) {
             self.progress.set(Stage::Fusion, 100);
         } else {
@@ -238,7 +230,7 @@ mod tests {
         assert!(!tracker.is_finished());
         tracker.event(&event("ai_task.completed", fusion));
         assert!(tracker.is_finished());
-        assert_eq!(tracker.counts(), (1, 0));
+        assert_eq!(tracker.known().analyses_finished, 1);
     }
 
     #[test]
@@ -252,7 +244,7 @@ mod tests {
             tracker.event(&event(kind, analysis));
         }
         tracker.read(analysis, State::Completed);
-        assert_eq!(tracker.counts(), (1, 1));
+        assert_eq!(tracker.known().analyses_finished, 1);
         assert!(!tracker.is_finished());
         tracker.read(fusion, State::of_status("completed"));
         assert!(tracker.is_finished());

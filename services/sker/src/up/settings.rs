@@ -41,7 +41,7 @@ impl Settings {
     /// The settings of a process.
     ///
     /// # Errors
-    /// The keys of `--set` that begin with no service.
+    /// Keys of `--set` and sections of the file that are no service's.
     pub fn from_process(args: &CommonArgs) -> Result<Self, Vec<String>> {
         // A variable that is not UTF-8 cannot be one of ours.
         let env = std::env::vars_os()
@@ -76,6 +76,11 @@ impl Settings {
                 Some((section, key)) => set.push((section.to_owned(), key.to_owned(), value.clone())),
                 None => faults.push(format!("--set {key}: must begin with one of {}", SECTIONS.join(", "))),
             }
+        }
+        // A file that cannot be read is a fault of every service that would read it.
+        let sections = file.as_deref().and_then(|file| sker_config::file_sections(file).ok()).unwrap_or_default();
+        for section in sections.iter().filter(|section| !SECTIONS.contains(&section.as_str())) {
+            faults.push(format!("{section}: the file's sections are {}", SECTIONS.join(", ")));
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -180,6 +185,15 @@ mod tests {
         let faults = Settings::new(None, BTreeMap::new(), &flags(&["gatewey.http.port", "port"])).unwrap_err();
         assert_eq!(faults.len(), 2);
         assert!(faults[0].contains("gatewey.http.port") && faults[1].contains("port"));
+    }
+
+    #[test]
+    fn sections_of_no_service_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sker.toml");
+        std::fs::write(&file, "[gateway.http]\nport = 1\n[gatewey]\n").unwrap();
+        let faults = Settings::new(Some(file), BTreeMap::new(), &[]).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].contains("gatewey"), "{faults:?}");
     }
 
     #[test]

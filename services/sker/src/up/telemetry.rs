@@ -14,7 +14,7 @@ otlp_endpoint = ""
 
 [log]
 format = "pretty"
-level = "info"
+level = "info,actix_server=warn,sea_orm_migration=warn"
 output = "stderr"
 file = ""
 "#;

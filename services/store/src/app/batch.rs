@@ -10,7 +10,7 @@ use sker_types::{Uuid, event_type, now, parse_id};
 use utoipa::ToSchema;
 
 use super::{
-    App, Expected, Node, access, acting_user, body, events,
+    App, Expected, Node, access, acting_user, events,
     nodes::{self as use_cases, Change},
     projects,
 };
@@ -51,7 +51,8 @@ impl App {
         access::project_to_fill(tx.conn(), ctx, project).await?;
         let now = now();
 
-        let named: Vec<Uuid> = batch.update.iter().map(|update| update.id).chain(batch.delete.iter().copied()).collect();
+        let named: Vec<Uuid> =
+            batch.update.iter().map(|update| update.id).chain(batch.delete.iter().copied()).collect();
         let found = nodes::find_many_for_update(tx.conn(), project, &named).await?;
         let mut found: HashMap<Uuid, Row> = found.into_iter().map(|row| (row.id, row)).collect();
         let missing: Vec<String> = named.iter().filter(|id| !found.contains_key(id)).map(Uuid::to_string).collect();
@@ -101,7 +102,8 @@ fn read(body: Value, project: Uuid, user: Uuid) -> Result<Batch> {
     if create.len() + update.len() + delete.len() > MOST {
         fields.fault("create", "too_many", format!("a batch may have at most {MOST} nodes in all"));
     }
-    let mut batch = Batch { create: Vec::with_capacity(create.len()), update: Vec::with_capacity(update.len()), delete };
+    let mut batch =
+        Batch { create: Vec::with_capacity(create.len()), update: Vec::with_capacity(update.len()), delete };
     for (index, object) in create {
         let mut inner = fields.nested(&format!("create[{index}]"), object);
         projects::named(&mut inner, Some(project));

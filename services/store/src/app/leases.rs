@@ -186,13 +186,7 @@ fn why_lost(row: &Task) -> &'static str {
 
 /// What [`tasks::queue`] has made of a row.
 fn queued(row: Task, now: Time) -> Task {
-    Task {
-        status: status::QUEUED.to_owned(),
-        queued_at: Some(now),
-        version: row.version + 1,
-        updated_at: now,
-        ..row
-    }
+    Task { status: status::QUEUED.to_owned(), queued_at: Some(now), version: row.version + 1, updated_at: now, ..row }
 }
 
 /// What [`tasks::claim`] has made of a row.

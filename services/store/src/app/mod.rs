@@ -35,7 +35,7 @@ pub(crate) use auth::{Origin, Session};
 pub(crate) use batch::BatchOutcome;
 pub(crate) use canvas::Canvas;
 pub(crate) use connections::Connection;
-pub(crate) use leases::{Claimed, Lease, Lost};
+pub(crate) use leases::Lease;
 pub(crate) use nodes::{Node, NodeVersion, Position};
 pub(crate) use outcomes::{Failure, Usage};
 pub(crate) use projects::Project;
@@ -46,7 +46,7 @@ use sker_error::{Code, Error, Result};
 use sker_traffic::Backoff;
 use sker_types::Uuid;
 pub(crate) use system::Stats;
-pub(crate) use task_view::{Task, TaskError};
+pub(crate) use task_view::Task;
 pub(crate) use throttle::Limits as SignInLimits;
 pub(crate) use users::{FirstAdmin, User};
 
@@ -108,10 +108,9 @@ impl Expected {
     /// `precondition_failed` when the resource is in another version.
     fn check(&self, version: i64) -> Result<()> {
         match self {
-            Expected::OneOf(versions) if !versions.contains(&version) => Err(Error::new(
-                Code::PreconditionFailed,
-                "the resource has changed since it was read; read it again",
-            )),
+            Expected::OneOf(versions) if !versions.contains(&version) => {
+                Err(Error::new(Code::PreconditionFailed, "the resource has changed since it was read; read it again"))
+            }
             _ => Ok(()),
         }
     }

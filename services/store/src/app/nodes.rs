@@ -1,7 +1,7 @@
 //! Nodes and their versions.
 
-use futures::{StreamExt as _, stream};
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sker_api::Ctx;
@@ -12,8 +12,7 @@ use utoipa::ToSchema;
 
 use super::{App, Expected, access, acting_user, body, events, paging::Paging, projects};
 use crate::store::{
-    Place, Tx,
-    connections,
+    Place, Tx, connections,
     nodes::{self, Node as Row, NodeVersion as VersionRow},
     projects::Within,
 };

@@ -44,16 +44,13 @@ impl App {
         let message = shortened(message);
         let mut tx = self.store.begin().await?;
         let old = held(tasks::find_for_update(tx.conn(), lease.task).await?, lease)?;
-        if progress < old.progress || (progress == old.progress && (message.is_empty() || message == old.progress_message)) {
+        if progress < old.progress
+            || (progress == old.progress && (message.is_empty() || message == old.progress_message))
+        {
             return Ok(());
         }
-        let new = Task {
-            progress,
-            progress_message: message,
-            version: old.version + 1,
-            updated_at: now(),
-            ..old.clone()
-        };
+        let new =
+            Task { progress, progress_message: message, version: old.version + 1, updated_at: now(), ..old.clone() };
         tasks::update(tx.conn(), &old, &new).await?;
         tx.emit(events::progress(&new));
         tx.commit().await

@@ -113,7 +113,13 @@ impl App {
     }
 
     /// Changes a project.
-    pub(crate) async fn update_project(&self, ctx: &Ctx, id: Uuid, body: Value, expected: &Expected) -> Result<Project> {
+    pub(crate) async fn update_project(
+        &self,
+        ctx: &Ctx,
+        id: Uuid,
+        body: Value,
+        expected: &Expected,
+    ) -> Result<Project> {
         let mut tx = self.store.begin().await?;
         let old = access::project_to_change(tx.conn(), ctx, id, Access::Edit).await?;
         expected.check(old.version)?;

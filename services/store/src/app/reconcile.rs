@@ -80,9 +80,8 @@ impl App {
         let mut tx = self.store.begin().await?;
         let now = now();
         for row in tasks::find_many_for_update(tx.conn(), &judged).await? {
-            let is = |held: &Held| {
-                held.id == row.id && row.status == status::PROCESSING && held.epoch == row.lease_epoch
-            };
+            let is =
+                |held: &Held| held.id == row.id && row.status == status::PROCESSING && held.epoch == row.lease_epoch;
             if timed_out.iter().any(is) {
                 tracing::info!(task.id = %row.id, task.timeout_ms = row.timeout_ms, "a task took too long");
                 let message = format!("it took longer than its {} ms", row.timeout_ms);

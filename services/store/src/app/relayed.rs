@@ -15,8 +15,7 @@ use crate::store::{
 /// Marks the pending tasks among those whose wake-ups were relayed as queued, and answers with the events of that.
 pub(crate) async fn queue_relayed(conn: &impl Conn, rows: &[OutboxRow]) -> Result<Vec<NewRow>> {
     let wakes = rows.iter().filter(|row| row.kind == events::WAKE);
-    let traces: HashMap<Uuid, Option<String>> =
-        wakes.map(|row| (row.aggregate_id, row.traceparent.clone())).collect();
+    let traces: HashMap<Uuid, Option<String>> = wakes.map(|row| (row.aggregate_id, row.traceparent.clone())).collect();
     if traces.is_empty() {
         return Ok(Vec::new());
     }

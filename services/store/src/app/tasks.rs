@@ -111,7 +111,10 @@ impl App {
             return view(tx.conn(), old).await;
         }
         if ![status::PENDING, status::QUEUED].contains(&old.status.as_str()) {
-            return Err(Error::conflict(format!("the task is {}; it can be changed only before it begins", old.status)));
+            return Err(Error::conflict(format!(
+                "the task is {}; it can be changed only before it begins",
+                old.status
+            )));
         }
         self.put_back(tx, &old, new, now()).await
     }
@@ -137,7 +140,10 @@ impl App {
         let tx = self.store.begin().await?;
         let old = access::task_to_change(tx.conn(), ctx, id).await?;
         if ![status::FAILED, status::CANCELLED].contains(&old.status.as_str()) {
-            return Err(Error::conflict(format!("the task is {}; only failed and cancelled tasks can be retried", old.status)));
+            return Err(Error::conflict(format!(
+                "the task is {}; only failed and cancelled tasks can be retried",
+                old.status
+            )));
         }
         let new = Row {
             attempts: 0,

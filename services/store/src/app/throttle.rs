@@ -52,8 +52,7 @@ impl Throttle {
     }
 
     fn check_at(&self, account: &str, address: &str, now: Instant) -> Result<()> {
-        let limits =
-            [(account_key(account), self.limits.per_account), (address_key(address), self.limits.per_address)];
+        let limits = [(account_key(account), self.limits.per_account), (address_key(address), self.limits.per_address)];
         let left = limits.into_iter().filter_map(|(key, limit)| {
             let window = *self.failures.get(&key)?;
             let left = self.limits.window.saturating_sub(now.saturating_duration_since(window.began));

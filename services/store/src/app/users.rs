@@ -3,8 +3,8 @@
 use std::{io::Write as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use secrecy::{ExposeSecret, SecretString};
 use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sker_api::Ctx;
@@ -116,12 +116,12 @@ impl App {
             return Ok(None);
         }
         let generated = password.is_none();
-        let password = password.cloned().unwrap_or_else(|| {
-            SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()))
-        });
+        let password =
+            password.cloned().unwrap_or_else(|| SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>())));
         if let (true, Some(file)) = (generated, file) {
-            write_secret(file, &password)
-                .map_err(|error| Error::unavailable("the administrator's password cannot be written").with_cause(error))?;
+            write_secret(file, &password).map_err(|error| {
+                Error::unavailable("the administrator's password cannot be written").with_cause(error)
+            })?;
         }
         let hash = self.passwords.hash(&password).await?;
         let mut tx = self.store.begin().await?;
@@ -214,7 +214,8 @@ fn patch(user: &mut Row, body: Value, ctx: &Ctx) -> Result<()> {
     if by_admins_only && !ctx.principal.is_admin() {
         return Err(Error::forbidden("only administrators may change role and is_active"));
     }
-    if ctx.principal.user_id() == Some(user.id) && ctx.principal.is_admin() && (!user.is_active || user.role != "admin") {
+    if ctx.principal.user_id() == Some(user.id) && ctx.principal.is_admin() && (!user.is_active || user.role != "admin")
+    {
         return Err(Error::conflict("administrators cannot lock themselves out"));
     }
     Ok(())

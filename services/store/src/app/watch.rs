@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(watch.observe(vec![task.clone()], start, wall), Verdicts::default());
         let almost = start + LEASE - Duration::from_millis(1);
         assert_eq!(watch.observe(vec![task.clone()], almost, wall), Verdicts::default());
-        assert_eq!(watch.observe(vec![task.clone()], start + LEASE, wall).lost, [task.clone()]);
+        assert_eq!(watch.observe(vec![task.clone()], start + LEASE, wall).lost, std::slice::from_ref(&task));
         let taken = Held { epoch: 2, ..task };
         assert_eq!(watch.observe(vec![taken], start + LEASE * 2, wall), Verdicts::default());
     }

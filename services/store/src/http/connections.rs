@@ -25,7 +25,8 @@ use crate::app::Connection;
 pub(super) async fn list(cases: Cases, caller: Caller, request: HttpRequest) -> HttpResult<HttpResponse> {
     let project = nested_in(&request)?;
     let query = query(&request)?;
-    let page = cases.run(caller.ctx, |app, ctx| async move { app.list_connections(&ctx, project, query).await }).await?;
+    let page =
+        cases.run(caller.ctx, |app, ctx| async move { app.list_connections(&ctx, project, query).await }).await?;
     Ok(answer::page(&request, &page))
 }
 
@@ -76,7 +77,8 @@ pub(super) async fn update(
     body: JsonObject,
 ) -> HttpResult<HttpResponse> {
     let (id, expected) = (path_id(&request, "connection", "connection")?, expected(&request)?);
-    let case = cases.run(caller.ctx, |app, ctx| async move { app.update_connection(&ctx, id, body.0, &expected).await });
+    let case =
+        cases.run(caller.ctx, |app, ctx| async move { app.update_connection(&ctx, id, body.0, &expected).await });
     let connection = case.await?;
     Ok(answer::with_version(answer::ok(&connection), connection.version))
 }

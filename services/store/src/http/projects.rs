@@ -31,11 +31,7 @@ pub(super) async fn list(cases: Cases, caller: Caller, request: HttpRequest) -> 
     post, path = "/api/v1/projects", tag = "projects", request_body = ProjectBody,
     responses((status = 201, body = Project), (status = 400), (status = 404), (status = 409))
 )]
-pub(super) async fn create(
-    cases: Cases,
-    caller: Caller,
-    body: JsonObject,
-) -> HttpResult<HttpResponse> {
+pub(super) async fn create(cases: Cases, caller: Caller, body: JsonObject) -> HttpResult<HttpResponse> {
     let case = cases.run(caller.ctx, |app, ctx| async move { app.create_project(&ctx, body.0).await });
     let project = case.await?;
     let location = format!("/api/v1/projects/{}", project.id);

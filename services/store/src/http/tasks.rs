@@ -46,9 +46,8 @@ pub(super) async fn create(
 ) -> HttpResult<HttpResponse> {
     let project = nested_in(&request)?;
     let key = idempotency_key(&request)?;
-    let case = cases.run(caller.ctx, |app, ctx| async move {
-        app.create_task(&ctx, project, body.0, key.as_deref()).await
-    });
+    let case =
+        cases.run(caller.ctx, |app, ctx| async move { app.create_task(&ctx, project, body.0, key.as_deref()).await });
     let task = case.await?;
     let location = format!("/api/v1/ai-tasks/{}", task.id);
     Ok(answer::with_version(answer::created(&location, &task), task.version))

@@ -1,4 +1,7 @@
-#![expect(elided_lifetimes_in_paths, reason = "async_trait needs the very signature of MigrationTrait, which hides one")]
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "async_trait needs the very signature of MigrationTrait, which hides one"
+)]
 
 use sea_orm_migration::prelude::*;
 use sker_db::column;

@@ -1,4 +1,7 @@
-#![expect(elided_lifetimes_in_paths, reason = "async_trait needs the very signature of MigrationTrait, which hides one")]
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "async_trait needs the very signature of MigrationTrait, which hides one"
+)]
 
 use sea_orm_migration::prelude::*;
 use sker_db::column;
@@ -24,7 +27,7 @@ impl MigrationTrait for CreateTasks {
             "CREATE INDEX ai_tasks_project ON ai_tasks (project_id, created_at, id)",
             "CREATE INDEX ai_tasks_list ON ai_tasks (created_at, id)",
             "CREATE INDEX ai_tasks_node ON ai_tasks (node_id) WHERE node_id IS NOT NULL",
-            "CREATE INDEX ai_tasks_waiting ON ai_tasks (priority_rank, created_at) WHERE status IN ('pending', 'queued')",
+            "CREATE INDEX ai_tasks_waiting ON ai_tasks (priority_rank DESC, created_at) WHERE status IN ('pending', 'queued')",
             "CREATE INDEX ai_tasks_wake ON ai_tasks (wake_at) WHERE status IN ('pending', 'queued')",
             "CREATE INDEX ai_tasks_processing ON ai_tasks (lease_session) WHERE status = 'processing'",
             "CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at)",

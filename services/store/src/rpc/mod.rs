@@ -59,7 +59,8 @@ impl Store for StoreApi {
     async fn renew_leases(&self, ctx: &Ctx, request: RenewLeasesRequest) -> Result<RenewLeasesResponse> {
         let leases = request.leases.iter().map(read_lease).collect::<Result<Vec<Lease>>>()?;
         let lost = self.app.renew_leases(ctx, &request.session_id, &leases).await?;
-        let lost = lost.into_iter().map(|lost| LostLease { task_id: lost.task.to_string(), reason: lost.reason.to_owned() });
+        let lost =
+            lost.into_iter().map(|lost| LostLease { task_id: lost.task.to_string(), reason: lost.reason.to_owned() });
         Ok(RenewLeasesResponse { lost: lost.collect() })
     }
 
@@ -102,11 +103,7 @@ impl Store for StoreApi {
         Ok(nodes.map(|node| node.map(|node| GetNodesResponse { node: Some(node_to_proto(node)) })).boxed())
     }
 
-    async fn authorize_channel(
-        &self,
-        ctx: &Ctx,
-        request: AuthorizeChannelRequest,
-    ) -> Result<AuthorizeChannelResponse> {
+    async fn authorize_channel(&self, ctx: &Ctx, request: AuthorizeChannelRequest) -> Result<AuthorizeChannelResponse> {
         let channel = self.app.authorize_channel(ctx, &request.channel).await?;
         Ok(AuthorizeChannelResponse { channel })
     }

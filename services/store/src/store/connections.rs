@@ -60,19 +60,26 @@ fn duplicate(error: Error) -> Error {
     }
 }
 
-/// Every connection that begins or ends at one of these nodes, locked.
+/// Every connection that begins or ends at one of these nodes, locked. The nodes must have been read for update, so that none
+/// is added meanwhile.
 pub(crate) async fn touching_for_update(conn: &impl ConnectionTrait, nodes: &[Uuid]) -> Result<Vec<Connection>> {
-    let mut found: Vec<Connection> = Vec::new();
+    let mut ids: Vec<Uuid> = Vec::new();
     for chunk in nodes.chunks(IDS_PER_QUERY) {
-        let either = Condition::any()
-            .add(Column::SourceNodeId.is_in(chunk.iter().copied()))
-            .add(Column::TargetNodeId.is_in(chunk.iter().copied()));
-        let query = living().filter(either).order_by_asc(Column::Id).lock_exclusive();
+        // One query per end, because each end has an index of its own.
+        for end in [Column::SourceNodeId, Column::TargetNodeId] {
+            let query = living().filter(end.is_in(chunk.iter().copied())).select_only().column(Column::Id);
+            let found: Vec<Uuid> = query.into_tuple().all(conn).await.map_err(db_error)?;
+            ids.extend(found);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let mut found: Vec<Connection> = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(IDS_PER_QUERY) {
+        // In one order everywhere, so that two transactions cannot wait for each other.
+        let query = living().filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id).lock_exclusive();
         found.extend(query.all(conn).await.map_err(db_error)?);
     }
-    // One whose ends are in two chunks was found twice.
-    found.sort_by_key(|connection| connection.id);
-    found.dedup_by_key(|connection| connection.id);
     Ok(found)
 }
 

@@ -27,13 +27,9 @@ pub(super) fn slice<E: EntityTrait>(query: Select<E>, time: E::Column, id: E::Co
     let (at, last): (Value, Value) = (at.into(), last.into());
     // The first condition says nothing that the second does not, but it is the one an index can begin at.
     let beyond = if slice.descending {
-        Condition::all()
-            .add(time.lte(at.clone()))
-            .add(Condition::any().add(time.lt(at)).add(id.lt(last)))
+        Condition::all().add(time.lte(at.clone())).add(Condition::any().add(time.lt(at)).add(id.lt(last)))
     } else {
-        Condition::all()
-            .add(time.gte(at.clone()))
-            .add(Condition::any().add(time.gt(at)).add(id.gt(last)))
+        Condition::all().add(time.gte(at.clone())).add(Condition::any().add(time.gt(at)).add(id.gt(last)))
     };
     query.filter(beyond)
 }

@@ -11,8 +11,8 @@ pub(crate) mod stats;
 pub(crate) mod tasks;
 pub(crate) mod users;
 
-pub(crate) use sea_orm::ConnectionTrait as Conn;
 pub(crate) use keyset::{Place, Slice};
+pub(crate) use sea_orm::ConnectionTrait as Conn;
 use sea_orm::{
     AccessMode, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
     IntoActiveModel, IsolationLevel, Iterable, ModelTrait, QueryFilter, TransactionTrait, sea_query::Expr,
@@ -51,8 +51,12 @@ impl Store {
 
     /// Begins a transaction of reads that all see the same.
     pub(crate) async fn begin_read(&self) -> Result<Snapshot> {
-        let isolation = Some(IsolationLevel::RepeatableRead).filter(|_| self.db.backend() == DbBackend::Postgres);
-        let begun = self.db.read().begin_with_config(isolation, Some(AccessMode::ReadOnly)).await;
+        // SQLite's transactions see one state and its readers cannot write in any case; asked for it, it only complains.
+        let (isolation, access) = match self.db.backend() {
+            DbBackend::Postgres => (Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)),
+            _ => (None, None),
+        };
+        let begun = self.db.read().begin_with_config(isolation, access).await;
         Ok(Snapshot { inner: begun.map_err(db_error)? })
     }
 

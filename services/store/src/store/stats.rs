@@ -1,7 +1,7 @@
 //! Counts for administrators.
 
 use sea_orm::{
-    ConnectionTrait, EntityTrait, QuerySelect, QueryFilter, PaginatorTrait, ColumnTrait,
+    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, ExprTrait},
 };
 use sker_db::db_error;

@@ -48,10 +48,7 @@ pub(crate) async fn taken(
         query = query.filter(Column::Id.ne(id));
     }
     let rows = query.all(conn).await.map_err(db_error)?;
-    Ok((
-        rows.iter().any(|row| row.email_key == email_key),
-        rows.iter().any(|row| row.username_key == username_key),
-    ))
+    Ok((rows.iter().any(|row| row.email_key == email_key), rows.iter().any(|row| row.username_key == username_key)))
 }
 
 /// Inserts an account; `conflict` when a replica was faster with the same name.

@@ -31,14 +31,14 @@ fn note_completions(frames: &[Value], seen: &mut HashMap<String, HashSet<String>
 
 #[tokio::test]
 async fn tasks_survive_kill_9_and_take_effect_once() -> Result<()> {
-    const ROUNDS: usize = 3;
+    const MOMENTS: [Option<&str>; 3] = [Some("ai_task.completed"), None, Some("ai_task.started")];
     const TASKS: usize = 6;
     let mut world = World::new().await?;
     let project = world.user.create_project("canvas").await?;
     let channel = format!("project:{project}");
     let mut tasks: Vec<(String, String, usize)> = Vec::new();
     let mut completions: HashMap<String, HashSet<String>> = HashMap::new();
-    for round in 0..ROUNDS {
+    for (round, moment) in MOMENTS.into_iter().enumerate() {
         let mut nodes = Vec::new();
         for number in 0..TASKS {
             let content = long_node(round * TASKS + number);
@@ -50,13 +50,18 @@ async fn tasks_survive_kill_9_and_take_effect_once() -> Result<()> {
             let before = versions(&world.user, &node).await?;
             tasks.push((world.user.analyse(&project, &node).await?, node, before));
         }
-        // Some may be done by now, some are at work, some have not begun.
-        let frames = socket.until(|frame| frame["type"] == "ai_task.completed").await?;
-        note_completions(&frames, &mut completions)?;
+        // Some may be done when it is killed, some are at work, some have not begun; or all have just been accepted.
+        if let Some(moment) = moment {
+            let frames = socket.until(|frame| frame["type"] == moment).await?;
+            note_completions(&frames, &mut completions)?;
+        }
         world.platform.program.kill().await?;
         while let Ok(frame) = socket.next().await {
             note_completions(&[frame], &mut completions)?;
         }
+        // Killed once more while it takes up what was left.
+        world = world.restart().await?;
+        world.platform.program.kill().await?;
         world = world.restart().await?;
     }
 

@@ -25,8 +25,7 @@ pub(super) fn tags(corpus: &Corpus<'_>) -> Vec<String> {
     let most = (2 + corpus.sentence_count()).min(MOST_TAGS);
     let mut tags: Vec<String> = Vec::new();
     for phrase in &corpus.phrases {
-        let sensible = phrase.text.chars().count() <= 40 && phrase.text.chars().any(char::is_alphabetic);
-        if sensible && !tags.iter().any(|tag| tag.eq_ignore_ascii_case(&phrase.text)) {
+        if phrase.is_name() && !tags.iter().any(|tag| tag.eq_ignore_ascii_case(&phrase.text)) {
             tags.push(phrase.text.clone());
         }
         if tags.len() == most {

@@ -69,7 +69,7 @@ fn compose<'a>(work: &Work<'_>, corpus: &Corpus<'a>, picks: &[Pick]) -> Result<(
         let joint = match last {
             None => "",
             Some(before) if before != *document => "\n\n",
-            Some(_) => corpus.documents[*document].language.joint_after(&text),
+            Some(_) => corpus.documents[*document].language.joint_between(&text, excerpt),
         };
         let piece = format!("{joint}{excerpt}");
         work.chunk(&piece);
@@ -120,7 +120,8 @@ pub(super) fn title(corpus: &Corpus<'_>, materials: &[Material]) -> String {
         "en" => " and ",
         _ => ", ",
     };
-    let phrases: Vec<&str> = corpus.phrases.iter().take(2).map(|phrase| phrase.text.as_str()).collect();
+    let phrases: Vec<&str> =
+        corpus.phrases.iter().filter(|phrase| phrase.is_name()).take(2).map(|phrase| phrase.text.as_str()).collect();
     if phrases.is_empty() {
         return first_words(corpus);
     }
@@ -129,7 +130,11 @@ pub(super) fn title(corpus: &Corpus<'_>, materials: &[Material]) -> String {
 
 fn first_words(corpus: &Corpus<'_>) -> String {
     let source = corpus.documents.iter().map(|document| document.source.trim()).find(|text| !text.is_empty());
-    source.and_then(|text| text.lines().next()).map(|line| line.chars().take(60).collect()).unwrap_or_default()
+    let fence = |line: &str| line.starts_with("```") || line.starts_with("~~~");
+    let says = |line: &&str| !fence(line) && line.contains(char::is_alphanumeric);
+    let line = source.and_then(|text| text.lines().map(str::trim).find(says).or(text.lines().next()));
+    let line = line.unwrap_or_default().replace(['|', '*', '`'], " ");
+    line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
 /// A heading without Markdown's emphasis, code and link marks.

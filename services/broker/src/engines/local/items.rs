@@ -55,10 +55,11 @@ fn summarize(corpus: &Corpus<'_>, instruction: &str) -> String {
     let mut summary = String::new();
     for pick in picks {
         let document = &corpus.documents[pick.document];
+        let sentence = document.sentences[pick.sentence].text;
         if !summary.is_empty() {
-            summary.push_str(document.language.joint_after(&summary));
+            summary.push_str(document.language.joint_between(&summary, sentence));
         }
-        summary.push_str(document.sentences[pick.sentence].text);
+        summary.push_str(sentence);
     }
     summary
 }

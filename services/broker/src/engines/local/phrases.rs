@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::engines::text::{Word, is_han, is_noun_like};
+use crate::engines::text::{Word, begins_loosely, is_han, is_noun_like};
 
 /// A key phrase.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,13 @@ pub struct Phrase {
     pub terms: Vec<String>,
     /// Its C-value; only good for comparing phrases of one text.
     pub score: f32,
+}
+
+impl Phrase {
+    /// Whether it can stand as a tag or in a title: short, and with a letter.
+    pub fn is_name(&self) -> bool {
+        self.text.chars().count() <= 40 && self.text.chars().any(char::is_alphabetic)
+    }
 }
 
 /// Longest phrase, in words.
@@ -160,7 +167,13 @@ fn is_number(text: &str) -> bool {
 fn fitness(surface: &str) -> f32 {
     const SINGLE: f32 = 0.7;
     if surface.chars().any(is_han) {
-        let noun = if is_noun_like(surface) { 1.0 } else { 0.45 };
+        let noun = if !is_noun_like(surface) {
+            0.45
+        } else if begins_loosely(surface) {
+            0.3
+        } else {
+            1.0
+        };
         return if surface.chars().count() <= 2 { noun * SINGLE } else { noun };
     }
     if surface.contains(char::is_whitespace) {

@@ -137,7 +137,7 @@ impl<'c, 'a> Ranking<'c, 'a> {
             .filter(|index| {
                 let sentence = &read.sentences[*index];
                 let says_something = self.corpus.terms[document][*index].len() >= 3;
-                !sentence.broken && says_something && !is_link(sentence.text) && !leads_in(sentence.text)
+                !sentence.broken && says_something && !is_link(sentence.text) && !is_label(sentence.text)
             })
             .collect()
     }
@@ -249,9 +249,10 @@ fn is_link(sentence: &str) -> bool {
     sentence.starts_with('[') && sentence.ends_with(')') && sentence.matches("](").count() == 1
 }
 
-/// Whether a sentence only announces what follows it.
-fn leads_in(sentence: &str) -> bool {
-    sentence.trim_end_matches(['*', '_']).ends_with([':', '：'])
+/// Whether a sentence only announces what follows it: it ends with a colon, or is bold as a whole like a heading.
+fn is_label(sentence: &str) -> bool {
+    let bold = sentence.len() > 4 && sentence.starts_with("**") && sentence[2..].find("**") == Some(sentence.len() - 4);
+    sentence.trim_end_matches(['*', '_']).ends_with([':', '：']) || (bold && !ends(sentence))
 }
 
 /// Very short sentences lean on their neighbours, very long ones hide what matters.

@@ -144,6 +144,8 @@ struct Reading<'a> {
     /// The server answers in one piece although a stream was asked for.
     whole: bool,
     text: String,
+    /// Bytes of text and of what reasoning models say to themselves before it.
+    heard: usize,
     told: Option<ToldUsage>,
     /// The server said that the answer is complete.
     finished: bool,
@@ -151,7 +153,7 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(chat: &'a Chat, prompt: &'a Prompt) -> Self {
-        Reading { chat, prompt, whole: false, text: String::new(), told: None, finished: false }
+        Reading { chat, prompt, whole: false, text: String::new(), heard: 0, told: None, finished: false }
     }
 
     async fn read(
@@ -178,7 +180,7 @@ impl<'a> Reading<'a> {
                 }
                 Ok(Some(Err(error))) => return Err(broken(&error)),
             };
-            let before = self.text.len();
+            let before = self.heard;
             if self.whole {
                 body.extend_from_slice(&bytes);
                 until = tokio::time::Instant::now() + options.idle_timeout;
@@ -188,8 +190,8 @@ impl<'a> Reading<'a> {
                 for data in events {
                     self.event(&data, piece)?;
                 }
-                // Only text counts as going on: a server that sends comments for ever is not answering.
-                if self.text.len() > before {
+                // Only text and thoughts count as going on: a server that sends comments for ever is not answering.
+                if self.heard > before {
                     until = tokio::time::Instant::now() + options.idle_timeout;
                 }
             }
@@ -236,8 +238,10 @@ impl<'a> Reading<'a> {
             self.told = Some(usage);
         }
         for choice in event.choices.unwrap_or_default() {
-            let message = choice.delta.or(choice.message);
-            if let Some(text) = message.and_then(|message| message.content).filter(|text| !text.is_empty()) {
+            let message = choice.delta.or(choice.message).unwrap_or_default();
+            self.heard += message.reasoning_content.or(message.reasoning).map_or(0, |thought| thought.len());
+            if let Some(text) = message.content.filter(|text| !text.is_empty()) {
+                self.heard += text.len();
                 self.text.push_str(&text);
                 piece(&text);
             }
@@ -292,9 +296,12 @@ struct Choice {
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Message {
     content: Option<String>,
+    // What reasoning models think aloud, under either name; it is no part of the answer.
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
 }
 
 #[derive(Clone, Default, Deserialize)]

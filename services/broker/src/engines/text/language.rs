@@ -13,16 +13,37 @@ impl Language {
         self.code == "zh"
     }
 
+    /// [`Self::joint_after`] for sentences that need not be neighbours: a list item or label that is no whole sentence
+    /// gets a line of its own.
+    pub fn joint_between(&self, before: &str, next: &str) -> &'static str {
+        if is_ended(next) { self.joint_after(before) } else { "\n" }
+    }
+
     /// What joins a sentence of this language to the one before it: nothing or a space, and a line break when the one
     /// before (a list item, say) has no end of its own.
     pub fn joint_after(&self, before: &str) -> &'static str {
-        let ended = before.trim_end_matches(['"', '\'', '”', '’', '」', '』', ')', '）', ']', '*', '_', '`']);
+        let ended = before.trim_end_matches(CLOSERS);
         match self.code {
-            _ if !ended.ends_with(['.', '!', '?', '。', '！', '？', '…', ':', '：', ';', '；']) => "\n",
-            "zh" | "ja" => "",
+            _ if !is_ended(before) => "\n",
+            // A foreign sentence in such a text still ends with a space.
+            "zh" | "ja" if !after_latin(ended) => "",
             _ => " ",
         }
     }
+}
+
+/// What may stand behind the end of a sentence.
+const CLOSERS: &[char] = &['"', '\'', '”', '’', '」', '』', ')', '）', ']', '*', '_', '`'];
+
+fn is_ended(sentence: &str) -> bool {
+    let ends = ['.', '!', '?', '。', '！', '？', '…', ':', '：', ';', '；'];
+    sentence.trim_end_matches(CLOSERS).ends_with(ends)
+}
+
+/// Whether a sentence ends with a sign of the Latin script behind a Latin letter or digit.
+fn after_latin(ended: &str) -> bool {
+    let mut last = ended.chars().rev();
+    last.next().is_some_and(|sign| sign.is_ascii()) && last.next().is_some_and(|before| before.is_ascii())
 }
 
 /// Detection looks at this much text at most; more does not make it surer.
@@ -178,6 +199,16 @@ fn short_code(code: &'static str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_are_joined_as_their_writers_would() {
+        let chinese = Language { code: "zh", confidence: 1.0 };
+        assert_eq!(chinese.joint_after("网关转发请求。"), "");
+        assert_eq!(chinese.joint_after("The gateway forwards requests."), " ");
+        assert_eq!(chinese.joint_after("真的吗?"), "");
+        assert_eq!(chinese.joint_between("网关转发请求。", "它很快。"), "");
+        assert_eq!(chinese.joint_between("网关转发请求。", "**职责**：任务调度"), "\n");
+    }
 
     #[test]
     fn languages_are_told_apart() {

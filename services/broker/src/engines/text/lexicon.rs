@@ -106,6 +106,18 @@ pub fn warm_up() {
     let _ = jieba();
 }
 
+/// Whether a Chinese phrase of several words begins with one that only counts or qualifies what follows, or with an empty
+/// verb: 几个, 一套, 具有. Such a phrase is cut out of a sentence and names nothing.
+pub fn begins_loosely(phrase: &str) -> bool {
+    const EMPTY_VERBS: &[&str] =
+        &["具有", "具备", "拥有", "利用", "用于", "提供", "包括", "包含", "获取", "实现", "确保"];
+    let tagged = jieba().tag(phrase, false);
+    tagged.len() > 1
+        && tagged.first().is_some_and(|first| {
+            matches!(first.tag, "m" | "mq" | "q" | "r" | "d" | "p" | "c" | "u") || EMPTY_VERBS.contains(&first.word)
+        })
+}
+
 /// Whether the last word of a Chinese phrase is a noun, a name, a verbal noun or a foreign word by the dictionary.
 pub fn is_noun_like(phrase: &str) -> bool {
     jieba().tag(phrase, false).last().is_some_and(|last| {

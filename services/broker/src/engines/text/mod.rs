@@ -12,6 +12,6 @@ mod words;
 pub use blocks::{Block, BlockKind, blocks};
 pub use document::{Document, Sentence};
 pub use language::{Language, detect_language, is_han};
-pub use lexicon::{Lexicon, is_noun_like, lexicon, warm_up};
+pub use lexicon::{Lexicon, begins_loosely, is_noun_like, lexicon, warm_up};
 pub use sentences::{MAX_SENTENCE_BYTES, sentences};
 pub use words::{Word, estimate_tokens, words};

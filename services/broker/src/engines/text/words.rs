@@ -19,7 +19,7 @@ pub struct Word {
 }
 
 /// The words of a text, in order. Chinese is segmented with a dictionary and a hidden Markov model for unknown words
-/// (jieba); other scripts are split at what is neither letter nor digit. Addresses of links and HTML tags are left out.
+/// (jieba); other scripts are split at what is neither letter nor digit. Addresses of links, paths and HTML tags are left out.
 pub fn words(text: &str, language: &Language) -> Vec<Word> {
     let text = &*hide_markup(text);
     let mut found = Vec::with_capacity(text.len() / 5);
@@ -37,7 +37,12 @@ pub fn words(text: &str, language: &Language) -> Vec<Word> {
             push(text, rest..end, latin, &mut breaks, &mut found);
             rest = end;
         } else {
-            breaks |= !character.is_whitespace() && !matches!(character, '-' | '`' | '*' | '_' | '/');
+            breaks |= match character {
+                '`' | '*' | '_' => false,
+                // A hyphen joins, a dash with blanks around it does not.
+                '-' => text[rest + 1..].starts_with(char::is_whitespace),
+                other => !other.is_whitespace(),
+            };
             rest += character.len_utf8();
         }
     }
@@ -53,10 +58,19 @@ pub fn estimate_tokens(text: &str) -> u64 {
     (han * 2).div_ceil(3) + other.div_ceil(4)
 }
 
+/// Chinese prefixes that make a new word of the one behind them, which a dictionary cannot list: 微服务, 子任务.
+const PREFIXES: &[&str] = &["微", "子", "伪", "亚"];
+
 fn chinese(text: &str, run: Range<usize>, breaks: &mut bool, found: &mut Vec<Word>) {
     let lexicon = lexicon("zh");
+    let mut prefix = None;
     for token in jieba().cut(&text[run.clone()], true) {
-        let range = run.start + token.byte_start..run.start + token.byte_end;
+        let mut range = run.start + token.byte_start..run.start + token.byte_end;
+        if PREFIXES.contains(&&text[range.clone()]) && range.end < run.end {
+            prefix = Some(range.start);
+            continue;
+        }
+        range.start = prefix.take().unwrap_or(range.start);
         let word = &text[range.clone()];
         // A single character is rarely a topic, and often half of a word that the dictionary lacks.
         let stop = word.chars().nth(1).is_none() || lexicon.is_stop(word);
@@ -105,14 +119,20 @@ fn word_end(text: &str, start: usize) -> usize {
     end
 }
 
-/// Replaces link targets, bare addresses and HTML tags by blanks of the same length, so that every index stays valid.
+/// Whether a slash begins an absolute path: `/api/v1/nodes`, and not `and/or`.
+fn begins_path(before: &str, rest: &str) -> bool {
+    let alone = before.chars().next_back().is_none_or(|last| last.is_whitespace() || matches!(last, '`' | '(' | '"'));
+    alone && rest[1..].starts_with(|next: char| next.is_ascii_alphanumeric() || matches!(next, '_' | '.' | '{'))
+}
+
+/// Replaces link targets, bare addresses, paths and HTML tags by blanks of the same length, so that every index stays valid.
 fn hide_markup(text: &str) -> Cow<'_, str> {
-    if !text.contains("](") && !text.contains("://") && !text.contains('<') {
+    if !text.contains(['<', '/']) && !text.contains("](") {
         return Cow::Borrowed(text);
     }
     let mut hidden: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
-    while let Some(found) = text[at..].find(['<', ']', ':']) {
+    while let Some(found) = text[at..].find(['<', ']', ':', '/']) {
         let index = at + found;
         let rest = &text[index..];
         let range = if rest.starts_with("](") {
@@ -123,6 +143,13 @@ fn hide_markup(text: &str) -> Cow<'_, str> {
                 .find(|c: char| c.is_whitespace() || matches!(c, ')' | '>' | '"' | '，' | '。' | '）'))
                 .unwrap_or(rest.len());
             Some(index - scheme..index + end)
+        } else if rest.starts_with('/') && begins_path(&text[..index], rest) {
+            let end = rest
+                .find(|c: char| {
+                    c.is_whitespace() || is_han(c) || matches!(c, '`' | ')' | ',' | '"' | '，' | '。' | '）')
+                })
+                .unwrap_or(rest.len());
+            Some(index..index + end)
         } else if rest.starts_with('<')
             && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '!')
         {
@@ -186,6 +213,21 @@ mod tests {
         for word in words(text, &ENGLISH) {
             assert!(text.is_char_boundary(word.range.start) && text.is_char_boundary(word.range.end));
         }
+    }
+
+    #[test]
+    fn a_chinese_prefix_belongs_to_its_word() {
+        let found = content("我们把系统拆成微服务。", &CHINESE);
+        assert!(found.contains(&"微服务".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn paths_are_addresses_and_dashes_part_phrases() {
+        let found = content("`PATCH /api/v1/users` changes nodes and/or edges", &ENGLISH);
+        assert!(found.iter().all(|term| term != "api" && term != "user"), "{found:?}");
+        assert!(["patch", "node", "edg"].iter().all(|term| found.iter().any(|known| known == term)), "{found:?}");
+        let found = words("broker - task queue, well-known", &ENGLISH);
+        assert!(found.iter().all(|word| word.breaks == ["broker", "task", "well"].contains(&&*word.term)), "{found:?}");
     }
 
     #[test]

@@ -210,3 +210,26 @@ async fn a_cancelled_job_stops() {
         assert_eq!(stopped.err(), Some(EngineError::Cancelled));
     }
 }
+
+#[tokio::test]
+async fn a_title_is_short_and_readable_whatever_the_text_is() {
+    let long = "x".repeat(5_000);
+    let cases: [(&[&str], &str); 4] = [
+        (&["```rust\nfn main() {}\n```"], "fn main() {}"),
+        (&["| Service | Port |\n|---|---|\n| store | 3001 |"], "Service Port"),
+        (&["😀 🎉"], "😀 🎉"),
+        (&[&long, &long], &long[..60]),
+    ];
+    for (texts, title) in cases {
+        let (output, _) = run(&engine(), job(TaskKind::ContentFusion, texts)).await.unwrap();
+        assert_eq!(output.data["title"], title);
+    }
+}
+
+#[tokio::test]
+async fn a_bold_line_is_a_label_and_not_quoted_beside_sentences() {
+    let text = "**Starting the gateway, the broker and all other services**\n\nThe store keeps projects and tasks of every user. **Note**: it needs a disk.";
+    let (output, _) = run(&engine(), job(TaskKind::ContentFusion, &[text])).await.unwrap();
+    let fused = output.data["text"].as_str().unwrap();
+    assert!(fused.contains("The store keeps") && !fused.contains("Starting"), "{fused}");
+}

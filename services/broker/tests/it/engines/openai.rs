@@ -250,3 +250,16 @@ async fn too_much_material_is_condensed_and_the_output_says_so() {
     let asked = body["messages"][1]["content"].as_str().unwrap();
     assert!(asked.len() < 2_600 && asked.contains("River number"), "{}", asked.len());
 }
+
+#[tokio::test]
+async fn a_model_that_thinks_aloud_is_answering() {
+    let thought = |field: &str| format!("data: {}\n\n", json!({"choices": [{"delta": {field: "hm"}}]}));
+    let mut pieces: Vec<String> = (0..15).flat_map(|_| [thought("reasoning_content"), thought("reasoning")]).collect();
+    pieces.extend(Provider::events(&["# T\nAn answer."]));
+    // Three seconds of thoughts: no pause is near the limit, all of them together are beyond it.
+    let provider = provider(Reply::Stream(pieces, Duration::from_millis(100))).await;
+    let limits = OpenAiOptions { first_token_timeout: Duration::from_secs(2), ..options(&provider) };
+    let generation = job(TaskKind::ContentGeneration, &["Some text."]);
+    let (output, _) = run(&OpenAiEngine::new(limits).unwrap(), generation).await.unwrap();
+    assert_eq!(output.data["text"], "An answer.");
+}

@@ -54,6 +54,8 @@ pub struct MemoryStore {
     pub away: AtomicBool,
     /// How many calls came while it was away.
     pub calls_while_away: AtomicU32,
+    /// The task whose completion panics.
+    poison: Mutex<Option<String>>,
 }
 
 impl MemoryStore {
@@ -65,6 +67,7 @@ impl MemoryStore {
             project_id: new_id().to_string(),
             away: AtomicBool::new(false),
             calls_while_away: AtomicU32::new(0),
+            poison: Mutex::default(),
         })
     }
 
@@ -72,6 +75,11 @@ impl MemoryStore {
         let result = change(&mut self.state.lock().unwrap());
         self.changes.send_modify(|version| *version += 1);
         result
+    }
+
+    /// From now on completing this task panics.
+    pub fn panics_for(&self, id: &str) {
+        *self.poison.lock().unwrap() = Some(id.to_owned());
     }
 
     fn answer(&self) -> Result<()> {
@@ -269,6 +277,11 @@ impl Store for MemoryStore {
 
     async fn complete_task(&self, _: &Ctx, request: CompleteTaskRequest) -> Result<CompleteTaskResponse> {
         self.answer()?;
+        let poison = self.poison.lock().unwrap().clone();
+        assert!(
+            poison.is_none() || poison != request.lease.as_ref().map(|lease| lease.task_id.clone()),
+            "told to panic"
+        );
         self.with(|state| {
             let row = held(state, &request.lease)?;
             row.task.status = "completed".to_owned();

@@ -81,10 +81,10 @@ impl World {
         json!({"inputs": [text], "engine": "test"})
     }
 
-    /// Waits until the engine of the tests has begun.
-    pub async fn until_engine_started(&self) {
+    /// Waits until the engine of the tests has begun so many attempts.
+    pub async fn until_engine_started(&self, attempts: u32) {
         let started = async {
-            while self.engine.started.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            while self.engine.started.load(std::sync::atomic::Ordering::SeqCst) < attempts {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };

@@ -48,21 +48,23 @@ async fn a_message_about_a_finished_or_unknown_task_is_dropped() {
     assert_eq!(world.bus.depth(DEAD_LETTER_QUEUE).await, Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_is_waited_for_without_a_hot_loop() {
+    // The clock of the test goes on only when nothing else does: the number of calls is that of the waits between them.
     let world = World::working(TestEngine::default()).await;
     world.store.away.store(true, Ordering::SeqCst);
     let id = world.store.submit("content_generation", &World::input("fine")).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
     let calls = world.store.calls_while_away.load(Ordering::SeqCst);
-    assert!((1..=12).contains(&calls), "{calls} calls in 600 ms");
+    // Claims every few seconds and renewals every second.
+    assert!((600..=1_500).contains(&calls), "{calls} calls in 600 s");
     assert_eq!(world.store.row(&id).task.status, "queued");
     world.store.away.store(false, Ordering::SeqCst);
     assert_eq!(world.store.until_status(&id, "completed").await.effects, [1]);
     world.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_result_is_kept_until_the_store_is_back() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let world = World::working(TestEngine { gate: Some(gate.clone()), ..TestEngine::default() }).await;
@@ -70,7 +72,8 @@ async fn a_result_is_kept_until_the_store_is_back() {
     world.store.until_status(&id, "processing").await;
     world.store.away.store(true, Ordering::SeqCst);
     gate.add_permits(1);
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.store.calls_while_away.load(Ordering::SeqCst) > 12, "it tries on");
     assert_eq!(world.store.row(&id).task.status, "processing");
     world.store.away.store(false, Ordering::SeqCst);
     assert_eq!(world.store.until_status(&id, "completed").await.effects, [1]);
@@ -107,4 +110,46 @@ async fn a_late_completion_is_refused_and_the_message_dropped() {
     let world = world.stop().await;
     assert!(world.store.row(&id).effects.is_empty());
     assert_eq!(world.bus.depth(PROCESS_QUEUE).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_claim_that_was_lost_and_won_again_ends_the_first_run() {
+    let mut world = World::new(TestEngine::default());
+    // No renewal tells that the first claim is lost: the second one comes sooner.
+    world.start(WorkerOptions {
+        slots: 4,
+        lease: Duration::from_secs(3_600),
+        task_timeout: Duration::from_secs(3_600),
+        drain: Duration::from_secs(30),
+    });
+    let id = world.store.submit("content_generation", &World::input("hang")).await;
+    world.until_engine_started(1).await;
+    world.store.set_status(&id, "queued");
+    world.store.wake(&id).await;
+    world.store.until(&id, "was claimed again", |row| row.task.lease_epoch == 2).await;
+    tokio::time::timeout(Duration::from_secs(60), world.engine.aborts.notified()).await.expect("the first run ends");
+    world.until_engine_started(2).await;
+    world.store.cancel(&id).await;
+    tokio::time::timeout(Duration::from_secs(60), world.engine.aborts.notified()).await.expect("the second one too");
+    let world = world.stop().await;
+    assert_eq!((world.store.row(&id).effects.len(), world.engine.started.load(Ordering::SeqCst)), (0, 2));
+}
+
+#[tokio::test]
+async fn a_panic_outside_the_engine_leaves_nothing_running() {
+    let world = World::working(TestEngine::default()).await;
+    let id = world.store.add("content_generation", "normal", &World::input("fine"));
+    world.store.panics_for(&id);
+    world.store.wake(&id).await;
+    world.store.until_status(&id, "processing").await;
+    let broker = world.broker.clone().unwrap();
+    let next = world.store.submit("content_generation", &World::input("fine")).await;
+    world.store.until_status(&next, "completed").await;
+    let over = async {
+        while !broker.running().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), over).await.expect("the lease is not renewed any more");
+    world.stop().await;
 }

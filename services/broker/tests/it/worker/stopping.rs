@@ -16,7 +16,7 @@ async fn cancelling_a_running_task_aborts_its_engine() {
     // With such a lease only the event can tell.
     world.start(WorkerOptions { lease: Duration::from_secs(3_600), ..options(Duration::from_secs(30)) });
     let id = world.store.submit("content_generation", &World::input("hang")).await;
-    world.until_engine_started().await;
+    world.until_engine_started(1).await;
     world.store.cancel(&id).await;
     tokio::time::timeout(Duration::from_secs(60), world.engine.aborts.notified()).await.expect("the event is heard");
     let world = world.stop().await;

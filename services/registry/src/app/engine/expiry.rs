@@ -70,6 +70,9 @@ impl Engine {
         let expected = millis(self.rules.scan_interval);
         if last != 0 && gap > expected + millis(self.rules.stall_after) {
             self.lease_clock.forgive(gap - expected + millis(self.rules.grace));
+            // Heartbeats that were heard since the pause went by the clock as it was before.
+            let now = self.lease_clock.now_ms();
+            self.instances.iter().for_each(|instance| instance.lease.not_after(now));
             self.counters.stalls.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(stall.ms = gap, "this process was stopped; no lease runs out because of it");
         }

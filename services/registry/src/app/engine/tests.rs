@@ -196,6 +196,19 @@ fn a_two_minute_pause_of_ours_evicts_nobody() {
 }
 
 #[test]
+fn a_heartbeat_heard_right_after_a_pause_of_ours_lasts_no_longer_than_any_other() {
+    let (engine, clock) = engine();
+    let instance = register(&engine, "orders", 1).instance;
+    live(&engine, &clock, 2);
+    clock.advance(Duration::from_secs(3_600));
+    // It waited in the socket's buffer; its sender may be long gone.
+    assert!(engine.heartbeat(&instance, None));
+    engine.scan();
+    live(&engine, &clock, 60);
+    assert_eq!(health(&engine, &instance), None);
+}
+
+#[test]
 fn a_restart_evicts_nobody_and_revisions_go_on() {
     let stored = StoredInstance {
         id: sker_types::new_id(),

@@ -193,6 +193,13 @@ impl Lease {
             .is_ok()
     }
 
+    /// Takes back what a clock that was set back since has given too much.
+    pub fn not_after(&self, now_ms: u64) {
+        let later = |renewed| (renewed != ENDED && renewed > now_ms).then_some(now_ms);
+        // Nothing to take back is no failure.
+        let _ = self.renewed_ms.try_update(Ordering::AcqRel, Ordering::Acquire, later);
+    }
+
     /// Ends the lease.
     pub fn end(&self) {
         self.renewed_ms.store(ENDED, Ordering::Release);

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sker_testkit::{Answer, Api};
 
-use crate::support::{World, ids, rows};
+use super::support::{World, ids, lease_of, rows};
 
 async fn create(user: &Api, path: &str, key: &str, body: &Value) -> Result<Answer> {
     user.send(user.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await
@@ -23,7 +23,7 @@ async fn the_same_key_and_body_have_the_same_answer() -> Result<()> {
     // Whatever has become of the task meanwhile.
     world.until_status(&first.string("id")?, "queued").await?;
     let claimed = world.broker("b").claim(&first.string("id")?).await?;
-    world.broker("b").progress(&crate::support::lease_of(&claimed), 10, "").await?;
+    world.broker("b").progress(&lease_of(&claimed), 10, "").await?;
     let again = create(&world.user, &path, "key-1", &body("a")).await?.expect(201)?;
     assert_eq!(again.body, first.body);
     assert_eq!(again.header("location"), first.header("location"));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sker_testkit::Answer;
 use sker_types::new_id;
 
-use crate::support::{World, ids};
+use super::support::{World, ids};
 
 async fn batch(world: &World, body: &Value) -> Result<Answer> {
     world.user.post(&world.path("/nodes:batch"), body).await

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::World;
+use super::support::World;
 
 /// Paths of single resources, each with a change to it.
 async fn resources(world: &World) -> Result<Vec<(String, [Value; 3])>> {

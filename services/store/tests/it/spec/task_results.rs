@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use sker_error::Code;
 
-use crate::support::{World, lease_of};
+use super::support::{World, lease_of};
 
 fn generated(text: &str) -> Value {
     json!({

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use sker_bus::topology;
+use sker_testkit::eventually;
 
-use crate::support::{PASSWORD, Setup, Wakes, World, lease_of};
+use super::support::{PASSWORD, Setup, Wakes, World, lease_of, rows};
 
 #[tokio::test]
 async fn a_restart_keeps_everything() -> Result<()> {
@@ -132,9 +133,11 @@ async fn a_store_that_stops_finishes_what_is_in_flight() -> Result<()> {
             };
         }
     });
-    while world.user.get(&world.path("/nodes?limit=200")).await?.body["data"].as_array().is_none_or(|d| d.len() < 20) {
-        tokio::task::yield_now().await;
-    }
+    eventually("the writer is at work", async || {
+        let page = world.user.get(&world.path("/nodes?limit=20")).await?.expect(200)?;
+        Ok((rows(&page)?.len() == 20).then_some(()))
+    })
+    .await?;
     let world = world.restart(Setup::after_a_crash).await?;
     let made = writer.await?;
     for node in made {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sker_testkit::{Answer, Api};
 use sker_types::new_id;
 
-use crate::support::{World, ids};
+use super::support::{World, ids};
 
 /// A request about something of the world's user.
 struct Request {

@@ -9,7 +9,7 @@ use sker_auth::{Claims, TokenKeys};
 use sker_testkit::Answer;
 use sker_types::{Role, new_id};
 
-use crate::support::{PASSWORD, TestStore, World};
+use super::support::{PASSWORD, TestStore, World};
 
 async fn session(store: &TestStore) -> Result<Answer> {
     let body = json!({"email": "ann@example.org", "username": "ann", "password": PASSWORD});

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sker_bus::topology;
 use sker_testkit::Answer;
 
-use crate::support::{Wakes, World, ids};
+use super::support::{Wakes, World, ids};
 
 const KINDS: [&str; 6] = [
     "content_generation",

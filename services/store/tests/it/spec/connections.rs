@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use sker_types::new_id;
 
-use crate::support::{World, ids};
+use super::support::{World, ids};
 
 #[tokio::test]
 async fn a_connection_keeps_what_it_is_given() -> Result<()> {

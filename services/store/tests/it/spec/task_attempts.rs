@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use sker_bus::{Message, topology};
 use sker_testkit::{PATIENCE, eventually};
 
-use crate::support::{Broker, Wakes, World, lease_of};
+use super::support::{Broker, Wakes, World, lease_of};
 
 /// Claims a task as soon as it may be claimed.
-async fn claim_when_due(broker: &Broker, task: &str) -> Result<sker_proto::store::Task> {
+async fn claim_when_due(broker: &Broker, task: &str) -> Result<sker_api::proto::store::Task> {
     eventually("the task may be claimed", async || {
         let answer = broker.ask_for(task, 600_000).await?;
         Ok(answer.tasks.into_iter().next())

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use sker_types::new_id;
 
-use crate::support::{World, ids, text};
+use super::support::{World, ids, text};
 
 #[tokio::test]
 async fn a_node_keeps_what_it_is_given() -> Result<()> {

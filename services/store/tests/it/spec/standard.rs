@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sker_testkit::eventually;
 
-use crate::support::{TestStore, World};
+use super::support::{TestStore, World};
 
 async fn until_ready(store: &TestStore) -> Result<()> {
     eventually("the store is ready", async || {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use sker_testkit::{Answer, Api};
 
-use crate::support::{World, ids, rows, text};
+use super::support::{World, ids, rows, text};
 
 /// Where the `Link` header says the next page is.
 fn next_link(page: &Answer) -> Result<Option<String>> {
@@ -104,7 +104,7 @@ async fn every_list_has_pages() -> Result<()> {
     for number in 0..4 {
         world.connection(&made[number], &made[number + 1]).await?;
     }
-    for (list, rows) in [
+    for (list, expected) in [
         ("/api/v1/projects".to_owned(), 6),
         ("/api/v1/nodes".to_owned(), 5),
         ("/api/v1/connections".to_owned(), 4),
@@ -114,15 +114,15 @@ async fn every_list_has_pages() -> Result<()> {
         (world.path("/ai-tasks"), 5),
         (format!("/api/v1/nodes/{}/versions", made[0]), 6),
     ] {
-        for limit in [1, 2, rows, rows + 1] {
+        for limit in [1, 2, expected, expected + 1] {
             let mut found = 0;
             let mut next = Some(format!("{list}?limit={limit}"));
             while let Some(path) = next {
                 let page = world.user.get(&path).await?.expect(200).with_context(|| path.clone())?;
-                found += crate::support::rows(&page)?.len();
+                found += rows(&page)?.len();
                 next = next_link(&page)?;
             }
-            assert_eq!(found, rows, "{list} by {limit}");
+            assert_eq!(found, expected, "{list} by {limit}");
         }
     }
     Ok(())
@@ -169,9 +169,9 @@ async fn a_page_has_fifty_rows_unless_it_is_told() -> Result<()> {
     let world = World::new().await?;
     let create: Vec<_> = (0..60).map(|number| json!({"title": format!("{number}")})).collect();
     world.user.post(&world.path("/nodes:batch"), &json!({"create": create})).await?.success()?;
-    for (query, rows) in [("", 50), ("?limit=200", 60)] {
+    for (query, expected) in [("", 50), ("?limit=200", 60)] {
         let page = world.user.get(&world.path(&format!("/nodes{query}"))).await?.expect(200)?;
-        assert_eq!(crate::support::rows(&page)?.len(), rows);
+        assert_eq!(rows(&page)?.len(), expected);
     }
     Ok(())
 }

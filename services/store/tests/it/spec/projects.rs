@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use sker_types::new_id;
 
-use crate::support::{World, ids, text};
+use super::support::{World, ids, lease_of, text};
 
 #[tokio::test]
 async fn what_is_made_is_answered_with_its_place_and_version() -> Result<()> {
@@ -101,7 +101,7 @@ async fn a_deleted_project_is_gone_with_all_that_is_in_it() -> Result<()> {
         let page = world.user.get(&format!("/api/v1/{list}")).await?.expect(200)?;
         assert_eq!(page.body["data"], json!([]), "{list}");
     }
-    let lost = world.broker("b").renew(&crate::support::lease_of(&claimed)).await?;
+    let lost = world.broker("b").renew(&lease_of(&claimed)).await?;
     assert_eq!(lost.as_deref(), Some("cancelled"), "nobody works on for a project that is gone");
     world.user.delete(&world.path("")).await?.expect_problem(404, "not_found")?;
     Ok(())

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use sker_api::{Ctx, Store};
-use sker_bus::{Bus, Consumer};
-use sker_proto::store::{
+use sker_api::proto::store::{
     ClaimTasksRequest, ClaimTasksResponse, CompleteTaskRequest, FailTaskRequest, Lease, ReleaseTasksRequest,
     RenewLeasesRequest, ReportProgressRequest, Task, Usage,
 };
+use sker_api::{Ctx, Store};
+use sker_bus::{Bus, Consumer};
 use sker_testkit::PATIENCE;
 use sker_types::TaskWake;
 

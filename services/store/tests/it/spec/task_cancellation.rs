@@ -6,7 +6,7 @@ use sker_bus::topology;
 use sker_error::Code;
 use sker_testkit::{Answer, PATIENCE};
 
-use crate::support::{Wakes, World, lease_of};
+use super::support::{Wakes, World, lease_of};
 
 async fn cancel(world: &World, task: &str) -> Result<Answer> {
     world.user.post(&format!("/api/v1/ai-tasks/{task}/cancel"), &json!({})).await

@@ -1,0 +1,22 @@
+//! What SPEC.md and CONTRACT.md promise of the store, each test against a store of its own.
+
+mod accounts;
+mod batch;
+mod conditional;
+mod connections;
+mod contract;
+mod events;
+mod idempotency;
+mod nodes;
+mod paging;
+mod projects;
+mod restart;
+mod standard;
+mod support;
+mod task_attempts;
+mod task_cancellation;
+mod task_input;
+mod task_leases;
+mod task_results;
+mod tokens;
+mod visibility;
