@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde_json::{Value, json};
 use sker_client::http::{Frame, Platform};
+use sker_testkit::Ports;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -68,19 +69,14 @@ struct Server {
 
 impl Server {
     fn start(program: &PathBuf, data: &std::path::Path) -> Result<Server> {
-        let port = || -> Result<u16> { Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
-        let gateway = port()?;
+        let ports = Ports::free()?;
         let mut command = Command::new(program);
-        command.arg("up").arg("--data-dir").arg(data).stdout(Stdio::null()).stderr(Stdio::null());
-        command.args(["--set", &format!("gateway.http.port={gateway}")]);
-        for service in ["store", "broker", "registry", "database-service"] {
-            command.args(["--set", &format!("{service}.http.port={}", port()?)]);
-            command.args(["--set", &format!("{service}.grpc.port={}", port()?)]);
-        }
+        command.arg("up").arg("--data-dir").arg(data).args(ports.arguments());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().with_context(|| {
             format!("cannot start {}; build it with `cargo build --release -p sker`", program.display())
         })?;
-        Ok(Server { child, gateway: format!("http://127.0.0.1:{gateway}") })
+        Ok(Server { child, gateway: format!("http://127.0.0.1:{}", ports.gateway) })
     }
 
     async fn wait_until_ready(&self, platform: &Platform) -> Result<()> {

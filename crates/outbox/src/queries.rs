@@ -61,29 +61,29 @@ pub(crate) async fn backlog(db: &Db) -> Result<(u64, Option<Time>)> {
     Ok((count, oldest))
 }
 
-/// Deletes published rows that are older than `age` or beyond the newest `keep`.
+/// Deletes published rows that are older than `age` or beyond the newest `keep`; rows that were published together with the
+/// last of those stay.
 pub(crate) async fn prune(db: &Db, age: Duration, keep: u64) -> Result<()> {
     let horizon = sker_types::now() - age;
-    let beyond: Option<i64> = Entity::find()
+    // Both by `published_at`, whose index holds all that is asked for: what is unpublished, however much, is not looked at.
+    let beyond: Option<Time> = Entity::find()
         .select_only()
-        .column(Column::Position)
+        .column(Column::PublishedAt)
         .filter(Column::PublishedAt.is_not_null())
+        .order_by_desc(Column::PublishedAt)
         .order_by_desc(Column::Position)
-        .offset(keep)
+        .offset(keep.saturating_sub(1))
         .into_tuple()
         .one(db.read())
         .await
         .map_err(db_error)?;
-    let mut spent = Condition::any().add(Column::PublishedAt.lt(horizon));
-    if let Some(position) = beyond {
-        spent = spent.add(Column::PublishedAt.is_not_null().and(Column::Position.lte(position)));
-    }
+    let horizon = beyond.map_or(horizon, |beyond| Ord::max(beyond, horizon));
     loop {
         let positions: Vec<i64> = Entity::find()
             .select_only()
             .column(Column::Position)
-            .filter(spent.clone())
-            .order_by_asc(Column::Position)
+            .filter(Column::PublishedAt.lt(horizon))
+            .order_by_asc(Column::PublishedAt)
             .limit(PRUNED_AT_A_TIME)
             .into_tuple()
             .all(db.read())

@@ -22,7 +22,7 @@ pub fn platform_instance(service: &str, host: &str, port: u16, version: &str, ro
         weight_value: 100,
         client_type: "service".to_owned(),
         metadata_json: Value::Object(metadata).to_string(),
-        ephemeral: true,
+        ephemeral: Some(true),
         heartbeat_interval_seconds: 5,
         heartbeat_timeout_seconds: 15,
         evict_after_seconds: 30,

@@ -76,12 +76,15 @@ pub async fn build_with(
     let metrics = Metrics::new(SERVICE);
     let (health, tasks) = (Health::new(SERVICE, VERSION), TaskSet::new());
     let session = Arc::new(Session::begin(&config.data_dir)?);
+    // Within the service's own limit what is not finished is given back too.
+    let shutdown = config.shutdown.drain();
+    let farewell = shutdown.mul_f32(0.2).max(Duration::from_secs(2)).min(shutdown);
     let options = WorkerOptions {
         slots: config.worker.slots,
         lease: config.worker.lease,
         task_timeout: config.worker.task_timeout,
-        // What is not finished by then still has to be given back before the service's own limit.
-        drain: config.shutdown.drain().mul_f32(0.8).min(config.shutdown.drain().saturating_sub(Duration::from_secs(2))),
+        drain: shutdown - farewell,
+        farewell,
     };
     let connections = (Arc::clone(&deps.store), Arc::clone(&deps.bus), Arc::clone(&deps.log));
     let broker =

@@ -65,6 +65,8 @@ pub struct Config {
     pub checks: Intervals,
     /// What is checked.
     pub targets: Vec<Target>,
+    /// What is odd about it, to be logged.
+    pub warnings: Vec<String>,
 }
 
 /// How the service registers.

@@ -60,6 +60,9 @@ pub struct Service {
 
 /// Puts the service together: opens its own database and calls nobody else.
 pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::Result<Service> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let db = Db::connect(&config.database).await.context("database-service cannot open its own database")?;
     db.migrate::<Migrator>().await.context("database-service cannot migrate its own database")?;
     let metrics = Metrics::new(SERVICE);

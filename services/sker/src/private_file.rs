@@ -11,6 +11,15 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Opens a file to lock, which is made when it is missing. Whoever can open a file can lock it: only its owner may.
+pub fn open_lock(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::File::options();
+    options.create(true).truncate(false).read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Writes a file with mode 0600, whole or not at all, so that a crash leaves the old content or the new.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -55,8 +55,8 @@ impl SessionFile {
     /// Holds other processes off until it is dropped.
     pub fn lock(&self) -> Result<fs::File, Failure> {
         let lock = || {
-            let file =
-                fs::File::options().create(true).truncate(false).write(true).open(self.path.with_extension("lock"))?;
+            private_file::create_directory(self.directory())?;
+            let file = private_file::open_lock(&self.path.with_extension("lock"))?;
             file.lock()?;
             Ok(file)
         };
@@ -68,7 +68,7 @@ impl SessionFile {
         Ok(self.content()?.sessions.remove(url))
     }
 
-    /// Remembers a sign-in, or forgets it.
+    /// Remembers a sign-in, or forgets it. The file has those at other gateways too, so [`SessionFile::lock`] it before.
     pub fn write(&self, url: &str, session: Option<Session>) -> Result<(), Failure> {
         let mut content = self.content()?;
         match session {
@@ -76,10 +76,13 @@ impl SessionFile {
             None => content.sessions.remove(url),
         };
         let text = serde_json::to_vec_pretty(&content).map_err(io::Error::other)?;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        private_file::create_directory(directory)
+        private_file::create_directory(self.directory())
             .and_then(|()| private_file::replace(&self.path, &text))
             .map_err(|error| self.failure("cannot be written", &error))
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     fn content(&self) -> Result<Content, Failure> {
@@ -136,6 +139,14 @@ mod tests {
         file.write("http://a", Some(session("ann"))).unwrap();
         assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(home.path().join("sker")).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn the_first_sign_in_finds_nothing_to_lock_and_makes_it() {
+        let home = tempfile::tempdir().unwrap();
+        let file = SessionFile { path: home.path().join("sker/credentials.json") };
+        drop(file.lock().unwrap());
+        assert!(file.lock().is_ok(), "it is given back");
     }
 
     #[test]

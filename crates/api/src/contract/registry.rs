@@ -26,7 +26,6 @@ fn instance(service: &str, port: u32) -> Instance {
         weight_value: 100,
         metadata_json: r#"{"version":"1"}"#.to_owned(),
         tags: vec!["blue".to_owned()],
-        ephemeral: true,
         ..Instance::default()
     }
 }
@@ -38,6 +37,7 @@ fn register(instance: Instance) -> RegisterRequest {
 /// Runs the whole suite. `prefix` keeps service names of several runs on one registry apart.
 pub async fn run(registry: &dyn Registry, prefix: &str) {
     registering_twice_is_one_instance(registry, &format!("{prefix}-twice")).await;
+    an_instance_that_does_not_say_lives_by_heartbeats(registry, &format!("{prefix}-ephemeral")).await;
     filters_select_instances(registry, &format!("{prefix}-filters")).await;
     wrong_calls_are_refused(registry, &format!("{prefix}-wrong")).await;
     a_watch_resumes_without_a_gap(registry, &format!("{prefix}-watch")).await;
@@ -70,6 +70,17 @@ async fn registering_twice_is_one_instance(registry: &dyn Registry, service: &st
         registry.deregister(&ctx, DeregisterRequest { instance_id: id.clone() }).await.expect("repeating is no error");
     }
     assert!(discover(registry, service).await.is_empty());
+}
+
+async fn an_instance_that_does_not_say_lives_by_heartbeats(registry: &dyn Registry, service: &str) {
+    let ctx = Ctx::service("contract");
+    for (port, said, holds) in [(7001, None, true), (7002, Some(true), true), (7003, Some(false), false)] {
+        let asked = Instance { ephemeral: said, ..instance(service, port) };
+        let answer = registry.register(&ctx, register(asked)).await.expect("registers").instance;
+        assert_eq!(answer.expect("the instance").ephemeral, Some(holds), "registered with {said:?}");
+        let found = discover(registry, service).await.into_iter().find(|instance| instance.port_number == port);
+        assert_eq!(found.expect("is found").ephemeral, Some(holds), "discovered after {said:?}");
+    }
 }
 
 async fn discover(registry: &dyn Registry, service: &str) -> Vec<Instance> {

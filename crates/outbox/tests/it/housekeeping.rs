@@ -23,8 +23,8 @@ async fn beyond_ten_thousand_rows_the_oldest_published_ones_are_pruned() {
     let world = World::new().await;
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500) \
         INSERT INTO outbox (id, key, kind, aggregate_id, channels, data, created_at, published_at) \
-        SELECT randomblob(16), 'k', 'k', randomblob(16), '[]', '{}', t, t \
-        FROM n, (SELECT strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now') AS t)";
+        SELECT randomblob(16), 'k', 'k', randomblob(16), '[]', '{}', t, t FROM (SELECT i, \
+        strftime('%Y-%m-%dT%H:%M:%S', 'now') || printf('.%06d+00:00', i) AS t FROM n)";
     world.db.write().execute_unprepared(fill).await.expect("filled");
     let _relay = world.relay();
     world.until(async |world| world.number("SELECT count(*) FROM outbox").await == 10_000).await;

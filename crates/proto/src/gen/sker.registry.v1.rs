@@ -33,9 +33,10 @@ pub struct Instance {
     pub metadata_json: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "13")]
     pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Lives by heartbeats; otherwise it is checked by the registry and stays until deregistered.
-    #[prost(bool, tag = "14")]
-    pub ephemeral: bool,
+    /// Lives by heartbeats; otherwise it is checked by the registry and stays until deregistered. Default true; always set in
+    /// answers.
+    #[prost(bool, optional, tag = "14")]
+    pub ephemeral: ::core::option::Option<bool>,
     #[prost(uint32, tag = "15")]
     pub heartbeat_interval_seconds: u32,
     #[prost(uint32, tag = "16")]

@@ -4,7 +4,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sker_api::{Ctx, Store};
@@ -16,6 +16,7 @@ use sker_types::{TaskWake, Uuid};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +34,6 @@ use crate::engines::EngineSet;
 const MOST_CLAIMS: usize = 64;
 /// How long a claim may take.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the store may take to hear that this broker is going.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -47,6 +46,8 @@ pub struct WorkerOptions {
     pub task_timeout: Duration,
     /// How long running tasks may take to end when the broker stops; the rest is given back.
     pub drain: Duration,
+    /// How long giving back may take after that. With it the broker is gone, whether or not the store has answered.
+    pub farewell: Duration,
 }
 
 /// A broker: claims tasks from the store as messages wake it, and runs them.
@@ -87,9 +88,15 @@ impl Broker {
     /// Takes work until `stop`; then lets what runs finish within the bound, and gives the rest back.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         let mut runs = JoinSet::new();
-        self.take_work(&mut runs, &stop).await;
-        self.drain(runs).await;
-        self.end_session().await;
+        let stopped = async {
+            stop.cancelled().await;
+            Instant::now()
+        };
+        // Everything that is bounded from here on is bounded by when the stop came.
+        let ((), stopped) = tokio::join!(self.take_work(&mut runs, &stop), stopped);
+        let (finish_by, call) = (stopped + self.options.drain, self.options.farewell / 2);
+        self.drain(runs, finish_by, finish_by + call).await;
+        self.end_session((Instant::now() + call).min(finish_by + self.options.farewell)).await;
     }
 
     async fn take_work(self: &Arc<Self>, runs: &mut JoinSet<()>, stop: &CancellationToken) {
@@ -179,7 +186,14 @@ impl Broker {
         let mut failures = 0;
         loop {
             let ctx = Ctx::service("broker").within(CLAIM_DEADLINE);
-            match ctx.bound(self.store().claim_tasks(&ctx, request.clone())).await {
+            let call = ctx.bound(self.store().claim_tasks(&ctx, request.clone()));
+            let answer = tokio::select! {
+                biased;
+                answer = call => answer,
+                // Too late to run anything; what was claimed is given back with the session.
+                () = drained(stop, self.options.drain) => return None,
+            };
+            match answer {
                 Ok(answer) => {
                     self.note_store(true);
                     return Some(answer);
@@ -196,24 +210,28 @@ impl Broker {
         }
     }
 
-    async fn drain(&self, mut runs: JoinSet<()>) {
+    async fn drain(&self, mut runs: JoinSet<()>, finish_by: Instant, give_back_by: Instant) {
         let all = async {
             while let Some(run) = runs.join_next().await {
                 note_panic(run);
             }
         };
-        if tokio::time::timeout(self.options.drain, all).await.is_ok() {
+        if tokio::time::timeout_at(finish_by, all).await.is_ok() {
             return;
         }
         let unfinished = self.running.all();
         tracing::info!(tasks = unfinished.len(), "giving back what is not finished");
         unfinished.iter().for_each(|running| running.stop(StopReason::Draining));
-        while runs.join_next().await.is_some() {}
+        let all = async { while runs.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(give_back_by, all).await.is_err() {
+            // Dropping them puts their messages back; the end of the session gives back their claims.
+            tracing::warn!(tasks = runs.len(), "the store does not take back what is not finished");
+        }
     }
 
     /// Gives back whatever the store still counts as ours, for example claims whose answer never came.
-    async fn end_session(&self) {
-        let ctx = Ctx::service("broker").within(FAREWELL);
+    async fn end_session(&self, until: Instant) {
+        let ctx = Ctx::service("broker").within(until.saturating_duration_since(Instant::now()));
         let request = ReleaseTasksRequest { session_id: self.session_id(), leases: Vec::new() };
         if let Err(error) = ctx.bound(self.store().release_tasks(&ctx, request)).await {
             tracing::debug!(error = %error, "the session could not be ended; its leases will run out");
@@ -242,7 +260,8 @@ impl Broker {
 
     /// Slots that are free.
     pub fn free_slots(&self) -> usize {
-        self.slots.available_permits()
+        // Not the permits: one of them is held ready for the next message.
+        self.options.slots.saturating_sub(self.running.len())
     }
 
     /// This run's id, as the store knows it.
@@ -275,6 +294,12 @@ impl Broker {
     pub(super) fn metrics(&self) -> &BrokerMetrics {
         &self.metrics
     }
+}
+
+/// Passes when running tasks have had their time after a stop.
+async fn drained(stop: &CancellationToken, drain: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(drain).await;
 }
 
 /// Slots for a batch: the one that was waited for, then those that were free.

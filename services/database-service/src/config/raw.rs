@@ -75,6 +75,7 @@ impl RawConfig for Raw {
         let is_example = sker_auth::is_documented_example(&self.jwt_secret);
         let refused = self.environment.is_production() && is_example;
         faults.check(!refused, "jwt_secret", "is a documented example, which production refuses");
+        let warning = is_example.then(|| "JWT_SECRET is a documented example: anybody can make tokens".to_owned());
         self.http.validate("http", faults);
         self.grpc.validate("grpc", faults);
         self.shutdown.validate("shutdown", faults);
@@ -103,6 +104,7 @@ impl RawConfig for Raw {
             registration: self.registration,
             checks,
             targets,
+            warnings: warning.into_iter().collect(),
         })
     }
 }

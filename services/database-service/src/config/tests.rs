@@ -86,9 +86,11 @@ fn a_database_of_its_own_that_cannot_be_opened_stops_the_start() {
 }
 
 #[test]
-fn production_refuses_a_documented_secret() {
+fn a_documented_secret_is_warned_of_and_production_refuses_it() {
     let secret = "your-secret-key-your-secret-key-your-secret-key";
-    assert!(Config::load(&with(&[("JWT_SECRET", secret)], &[])).is_ok());
+    let config = Config::load(&with(&[("JWT_SECRET", secret)], &[])).unwrap();
+    assert!(config.warnings.iter().any(|warning| warning.contains("JWT_SECRET")), "{:?}", config.warnings);
+    assert!(Config::load(&with(&[], &[])).unwrap().warnings.is_empty());
     assert!(faults(&with(&[("JWT_SECRET", secret), ("SKER_ENV", "production")], &[])).contains("documented example"));
 }
 

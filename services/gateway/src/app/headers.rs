@@ -58,6 +58,18 @@ pub fn clean_request(headers: &mut HeaderMap) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     remove_where(headers, is_guarded);
+    join_cookies(headers);
+}
+
+/// HTTP/2 lets a client split `Cookie` into several fields, HTTP/1.1 does not (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 /// Makes an upstream's headers fit for a client.
@@ -165,6 +177,13 @@ mod tests {
         clean_request(&mut headers);
         assert_eq!(names(&headers), ["accept", "authorization", "content-length", "te"]);
         assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn cookies_that_came_apart_go_on_as_one_field() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3")]);
+        clean_request(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 
     #[test]

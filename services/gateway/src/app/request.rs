@@ -15,6 +15,10 @@ pub fn check(parts: &Parts) -> Result<()> {
     if parts.headers.contains_key(header::TRANSFER_ENCODING) && parts.headers.contains_key(header::CONTENT_LENGTH) {
         return Err(Error::invalid_request("the length of the body is given in two ways"));
     }
+    if parts.headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+        // We would check one of them, and a service could go by another.
+        return Err(Error::invalid_request("there is more than one Authorization header"));
+    }
     host(parts).map(|_| ())
 }
 
@@ -88,6 +92,15 @@ mod tests {
         ] {
             assert_eq!(good(uri, hosts, version), None, "{uri} {hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_caller_shows_one_token() {
+        let mut request = parts("/", &["a"], Version::HTTP_11);
+        request.headers.append("authorization", "Bearer good".parse().unwrap());
+        assert!(check(&request).is_ok());
+        request.headers.append("authorization", "Bearer other".parse().unwrap());
+        assert_eq!(check(&request).unwrap_err().code(), Code::InvalidRequest);
     }
 
     #[test]

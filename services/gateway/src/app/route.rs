@@ -23,6 +23,10 @@ impl Methods {
     pub const ALL: Methods = Methods((1 << METHODS.len()) - 1);
     /// None.
     pub const NONE: Methods = Methods(0);
+    /// GET alone.
+    pub const GET: Methods = Methods(1);
+    /// GET, and HEAD with it.
+    pub const READ: Methods = Methods(0b11);
     /// How many there are.
     pub const COUNT: usize = METHODS.len();
 

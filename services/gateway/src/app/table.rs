@@ -135,7 +135,8 @@ impl RouteTable {
         routes.sort_by(|a, b| a.spec.pattern.cmp(&b.spec.pattern).then_with(|| a.methods.cmp_bits(b.methods)));
         let mut table = RouteTable { conflicts, complete, ..RouteTable::default() };
         for path in RESERVED {
-            table.entry(&Pattern::Prefix(path.to_owned())).reserved = true;
+            // What is below a path of the gateway's own is nobody's, and nobody will ever come to serve it.
+            table.entry(&Pattern::Prefix(path.to_owned())).reserved = !OWN.contains(&path);
         }
         for route in routes.into_iter().map(Arc::new) {
             let entry = table.entry(&route.spec.pattern);
@@ -259,6 +260,7 @@ mod tests {
         assert_eq!(who(&table, Method::GET, "/api/v1/projects"), "unserved");
         assert_eq!(who(&table, Method::GET, "/api/database/status"), "unserved");
         assert_eq!(who(&table, Method::GET, "/elsewhere"), "site /*");
+        assert_eq!(who(&table, Method::GET, "/ws/"), "unknown", "waiting for it would be in vain");
         let empty = RouteTable::new(Vec::new(), Vec::new(), true);
         assert_eq!(who(&empty, Method::GET, "/elsewhere"), "unknown");
         let starting = RouteTable::new(Vec::new(), Vec::new(), false);

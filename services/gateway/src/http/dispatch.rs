@@ -124,6 +124,14 @@ struct Refusal {
     allow: Option<Methods>,
 }
 
+impl Refusal {
+    /// The path takes only these methods.
+    fn method(methods: Methods) -> Self {
+        let error = Error::new(Code::MethodNotAllowed, format!("this path takes only {methods}"));
+        Refusal { error, allow: Some(methods) }
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Refusal { error, allow: None }
@@ -151,6 +159,10 @@ async fn answer(
     let exchange = Exchange { parts, body, path, request_id: Arc::clone(id), peer };
     if let Some(endpoint) = Endpoint::find(&exchange.path) {
         *target = Target::Own(endpoint.label());
+        let methods = endpoint.methods();
+        if !Methods::index(&exchange.parts.method).is_some_and(|index| methods.contains(index)) {
+            return Err(Refusal::method(methods));
+        }
         return Ok(own::answer(worker, endpoint, exchange).await?);
     }
     let route = find(worker, &exchange)?;
@@ -162,10 +174,7 @@ fn find(worker: &Worker, exchange: &Exchange) -> Result<Arc<Route>, Refusal> {
     let table = worker.gateway.table();
     match table.find(&exchange.parts.method, &exchange.path) {
         Match::Route(route) => Ok(Arc::clone(route)),
-        Match::MethodNotAllowed(methods) => {
-            let error = Error::new(Code::MethodNotAllowed, format!("this path takes only {methods}"));
-            Err(Refusal { error, allow: Some(methods) })
-        }
+        Match::MethodNotAllowed(methods) => Err(Refusal::method(methods)),
         Match::Unserved => Err(Error::unavailable("no service serves this path now").into()),
         Match::Unknown => Err(Error::not_found("path").into()),
     }

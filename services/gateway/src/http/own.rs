@@ -2,13 +2,17 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
-use sker_error::{Code, Error, Result};
+use sker_error::{Error, Result};
 
 use super::{dispatch::Exchange, worker::Worker};
 use crate::{
-    app::{request::bearer, route::Access, table::Route},
+    app::{
+        request::bearer,
+        route::{Access, Methods},
+        table::Route,
+    },
     realtime,
     upstream::Body,
 };
@@ -48,6 +52,14 @@ impl Endpoint {
         })
     }
 
+    /// The methods that it takes.
+    pub fn methods(self) -> Methods {
+        match self {
+            Endpoint::Socket | Endpoint::Events => Methods::GET,
+            Endpoint::Routes | Endpoint::OpenApi | Endpoint::Standard(_) => Methods::READ,
+        }
+    }
+
     /// Its name in metrics and logs.
     pub fn label(self) -> &'static str {
         match self {
@@ -60,15 +72,12 @@ impl Endpoint {
     }
 }
 
-/// Answers a request to one of them.
+/// Answers a request to one of them, whose method it takes.
 pub async fn answer(worker: &Rc<Worker>, endpoint: Endpoint, exchange: Exchange) -> Result<Response<Body>> {
     let method = &exchange.parts.method;
     if let Endpoint::Standard(_) = endpoint {
         let answer = worker.gateway.standard.answer(method, &exchange.path);
         return answer.map(|response| response.map(Body::full)).ok_or_else(|| Error::not_found("page"));
-    }
-    if method != Method::GET && method != Method::HEAD {
-        return Err(Error::new(Code::MethodNotAllowed, "only GET is served here"));
     }
     match endpoint {
         Endpoint::Socket => realtime::open_socket(worker, exchange),

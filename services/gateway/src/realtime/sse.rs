@@ -3,7 +3,7 @@
 use std::{fmt::Write, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Response, header};
 use sker_error::{Code, Error, Result};
 use sker_runtime::QueryFields;
 use tokio::{
@@ -23,9 +23,6 @@ const PIECES: usize = 16;
 
 /// Opens a stream.
 pub async fn open(worker: &Rc<Worker>, exchange: Exchange) -> Result<Response<Body>> {
-    if exchange.parts.method != Method::GET {
-        return Err(Error::new(Code::MethodNotAllowed, "only GET is served here"));
-    }
     let gateway = Arc::clone(&worker.gateway);
     let mut query = QueryFields::parse(exchange.parts.uri.query().unwrap_or_default())?;
     let token = query.text("token");

@@ -12,8 +12,10 @@ use super::{
 };
 use crate::app::{headers::clean_response, instance::Upstream, table::Route};
 
-/// Instances of a route that are tried for one request.
-const MOST_INSTANCES: usize = 3;
+/// Instances of a route that are tried for one request. One that cannot be reached has seen nothing of it, so trying the
+/// next is always safe: after a crash several dead registrations may stand beside the living one until their leases end.
+/// The request's own time bounds it too.
+const MOST_INSTANCES: usize = 16;
 
 /// How long things may take.
 #[derive(Clone, Debug)]

@@ -40,6 +40,24 @@ async fn a_path_is_judged_in_the_form_in_which_it_is_sent_on() {
 }
 
 #[tokio::test]
+async fn the_gateways_own_pages_name_their_methods_and_the_request() {
+    let platform = Platform::start().await;
+    for (path, methods) in
+        [("/health", "GET, HEAD"), ("/api/v1/routes", "GET, HEAD"), ("/ws", "GET"), ("/api/v1/events", "GET")]
+    {
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: a\r\nX-Request-Id: of-a-test\r\nConnection: close\r\n\r\n");
+        let answer = raw(platform.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{path}: {answer}");
+        assert!(
+            answer.to_ascii_lowercase().contains(&format!("allow: {methods}\r\n").to_ascii_lowercase()),
+            "{answer}"
+        );
+        assert!(answer.contains("\"request_id\":\"of-a-test\""), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn ambiguous_requests_are_refused() {
     let (platform, upstream) = (Platform::start().await, Upstream::echo().await);
     platform.serve("s", upstream.address, json!([{"path": "/s/*", "auth": "none"}])).await;
@@ -49,6 +67,7 @@ async fn ambiguous_requests_are_refused() {
         "GET http://a/s/x HTTP/1.1\r\nHost: b\r\n",
         "GET /s/x HTTP/1.1\r\nHost: a b\r\n",
         "GET /s/x HTTP/1.0\r\n",
+        "GET /s/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n",
         "POST /s/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
         "POST /s/x HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n",
         "POST /s/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n",

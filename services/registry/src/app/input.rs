@@ -154,9 +154,19 @@ pub(super) fn word<T>(
 
 /// `metadata` as an object or `metadataJson` as its text.
 pub(super) fn metadata(fields: &mut Fields) -> Option<Map<String, Value>> {
-    let object = fields.object("metadata").value();
+    let object = fields.object("metadata").value().filter(|object| {
+        let storable = !object_has_nul(object);
+        if !storable {
+            nul_fault(fields, "metadata");
+        }
+        storable
+    });
     let text = fields.string("metadataJson", 0..=MAX_METADATA_BYTES).value().filter(|text| !text.trim().is_empty());
     let parsed = text.and_then(|text| match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) if object_has_nul(&object) => {
+            nul_fault(fields, "metadataJson");
+            None
+        }
         Ok(Value::Object(object)) => Some(object),
         _ => {
             fields.fault("metadataJson", "invalid", "must be the text of a JSON object");
@@ -177,6 +187,10 @@ pub(super) fn tags(fields: &mut Fields) -> Option<Vec<String>> {
     let list = fields.strings("tags", MAX_TAGS, 1..=128).value();
     let text = fields.string("tagsJson", 0..=20_000).value().filter(|text| !text.trim().is_empty());
     let parsed = text.and_then(|text| match serde_json::from_str::<Vec<String>>(&text) {
+        Ok(tags) if tags.iter().any(|tag| tag.contains('\0')) => {
+            nul_fault(fields, "tagsJson");
+            None
+        }
         Ok(tags) if tags.len() <= MAX_TAGS && tags.iter().all(|tag| (1..=128).contains(&tag.chars().count())) => {
             Some(tags)
         }
@@ -187,6 +201,24 @@ pub(super) fn tags(fields: &mut Fields) -> Option<Vec<String>> {
         }
     });
     agree(fields, "tagsJson", "tags", list, parsed)
+}
+
+/// PostgreSQL can store no NUL character. [`Fields`] refuses it in texts; what is nested in JSON is ours to look at.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(object) => object_has_nul(object),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn object_has_nul(object: &Map<String, Value>) -> bool {
+    object.iter().any(|(key, value)| key.contains('\0') || has_nul(value))
+}
+
+fn nul_fault(fields: &mut Fields, field: &str) {
+    fields.fault(field, "invalid", "must not contain the NUL character");
 }
 
 /// Both forms may be given, as in our own answers, when they say the same.
@@ -302,6 +334,29 @@ mod tests {
             assert!(named.contains(&field), "{field} is missing in {named:?}");
         }
         assert!(!named.contains(&"zone"));
+    }
+
+    #[test]
+    fn a_nul_character_is_refused_wherever_it_hides() {
+        for (field, value) in [
+            ("serviceName", json!("a\0")),
+            ("groupName", json!("a\0")),
+            ("hostAddress", json!("a\0")),
+            ("contextPath", json!("/\0")),
+            ("instanceStatus", json!("UP\0")),
+            ("clientType", json!("a\0")),
+            ("metadata", json!({"key\0": 1})),
+            ("metadata", json!({"a": [{"b": "c\0"}]})),
+            ("metadataJson", json!(r#"{"a": {"b": "c\u0000"}}"#)),
+            ("tags", json!(["blue", "gre\0en"])),
+            ("tagsJson", json!(r#"["gre\u0000en"]"#)),
+        ] {
+            let mut body = json!({"serviceName": "a", "hostAddress": "h", "portNumber": 1});
+            body[field] = value.clone();
+            let error = read(body).expect_err(field);
+            assert_eq!(error.code(), sker_error::Code::ValidationFailed);
+            assert!(error.fields()[0].field.starts_with(field), "{field}: {value}: {:?}", error.fields());
+        }
     }
 
     #[test]

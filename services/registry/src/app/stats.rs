@@ -1,7 +1,4 @@
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use sker_error::Result;
 
@@ -15,24 +12,19 @@ use super::{
 };
 
 impl Directory {
-    /// The whole in numbers, as far as the caller may see it.
+    /// The whole in numbers, as far as the caller may see it. What is counted over all tenants is in the metrics only.
     pub fn stats(&self, scope: &Scope) -> Stats {
         let services = self.visible(scope);
         let groups: BTreeSet<_> = services.iter().map(|service| service.key.group.clone()).collect();
         let explicit = self.engine.groups(scope.tenant()).into_iter().filter(|(name, entry)| {
             entry.is_some() && scope.may_read(name, entry.as_deref()) && !groups.contains(name)
         });
-        let counters = self.engine.counters();
         Stats {
             tenant_id: scope.tenant().to_owned(),
             groups: groups.len() + explicit.count(),
             services: services.len(),
             instances: services.iter().map(|service| service.instances.len()).sum(),
             healthy_instances: services.iter().map(|service| service.healthy()).sum(),
-            registrations: counters.registrations.load(Ordering::Relaxed),
-            deregistrations: counters.deregistrations.load(Ordering::Relaxed),
-            expirations: counters.expirations.load(Ordering::Relaxed),
-            heartbeats: counters.heartbeats.load(Ordering::Relaxed),
         }
     }
 
@@ -76,8 +68,6 @@ impl Directory {
         }
         let total = stats.healthy + stats.unhealthy + stats.unknown;
         stats.healthy_ratio = if total == 0 { 1.0 } else { stats.healthy as f64 / total as f64 };
-        stats.expirations = self.engine.counters().expirations.load(Ordering::Relaxed);
-        stats.forgiven_stalls = self.engine.counters().stalls.load(Ordering::Relaxed);
         stats
     }
 

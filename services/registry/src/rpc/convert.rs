@@ -33,7 +33,9 @@ pub(super) fn to_body(message: Message) -> Value {
     }
     body.insert("portNumber".to_owned(), message.port_number.into());
     body.insert("tags".to_owned(), json!(message.tags));
-    body.insert("ephemeral".to_owned(), message.ephemeral.into());
+    if let Some(ephemeral) = message.ephemeral {
+        body.insert("ephemeral".to_owned(), ephemeral.into());
+    }
     Value::Object(body)
 }
 
@@ -54,7 +56,7 @@ pub(super) fn to_message(instance: &Instance) -> Message {
         client_type: spec.client_type.clone(),
         metadata_json: Value::Object(spec.metadata.clone()).to_string(),
         tags: spec.tags.clone(),
-        ephemeral: spec.ephemeral,
+        ephemeral: Some(spec.ephemeral),
         heartbeat_interval_seconds: spec.heartbeat_interval_seconds,
         heartbeat_timeout_seconds: spec.heartbeat_timeout_seconds,
         evict_after_seconds: spec.evict_after_seconds,

@@ -134,6 +134,16 @@ async fn numbers_add_up() -> Result<()> {
     let health = server.api.get("/api/v1/stats/health").await?.expect(200)?.body;
     assert_eq!([&health["healthy"], &health["unhealthy"], &health["unknown"]], [1, 1, 1]);
     assert_eq!(health["servicesWithoutHealthyInstance"], json!(["default/b", "g/a"]));
+    // What is counted over all tenants is no tenant's business.
+    for (body, field) in [
+        (&all, "registrations"),
+        (&all, "deregistrations"),
+        (&all, "heartbeats"),
+        (&all, "expirations"),
+        (&health, "expirations"),
+    ] {
+        assert!(body.get(field).is_none(), "{field} shows in {body}");
+    }
     let metrics = server.api.get("/metrics").await?.expect(200)?.text;
     assert!(metrics.lines().any(|line| line.starts_with("registry_registrations_total")), "{metrics}");
     server.stop().await

@@ -111,7 +111,6 @@ async fn a_watch_sees_what_its_caller_may_see_and_no_other_tenant() -> Result<()
             service_name: "b".to_owned(),
             host_address: "127.0.0.1".to_owned(),
             port_number: 7002,
-            ephemeral: true,
             ..Instance::default()
         }),
     };

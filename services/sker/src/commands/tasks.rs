@@ -3,6 +3,7 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use sker_client::http::{Events, Frame};
+use sker_error::Code;
 use sker_types::{ChannelEvent, Uuid, channel, event_type};
 
 use crate::{
@@ -90,7 +91,12 @@ async fn watch(client: &Client, id: Uuid) -> Result<(), Failure> {
 
 /// Takes one frame; the task, when it is finished.
 async fn next(client: &Client, path: &str, events: &mut Events, view: &mut View) -> Result<Option<Value>, Failure> {
-    match events.next().await? {
+    let frame = match events.next().await {
+        // The token that opened the socket has run out: reading the task renews it, and the socket opens again with that.
+        Err(error) if error.code() == Code::Unauthenticated => Frame::Reset(String::new()),
+        frame => frame?,
+    };
+    match frame {
         Frame::Event(event) => {
             view.show(&event);
             let finished = [event_type::TASK_COMPLETED, event_type::TASK_FAILED, event_type::TASK_CANCELLED];

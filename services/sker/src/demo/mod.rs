@@ -42,10 +42,7 @@ async fn demo(path: &Path, sections: &[Section<'_>], output: Output) -> Result<(
     let _telemetry = up::telemetry::init_for_demo(&prepared.configs.telemetry)?;
     let progress = Progress::new();
     progress.say(&format!("{}: {} sections; starting the platform", path.display(), sections.len()));
-    let platform = tokio::select! {
-        started = Platform::start(prepared, began) => started?,
-        () = shutdown.cancelled() => return Err(interrupted()),
-    };
+    let platform = Platform::start(prepared, began, &shutdown).await?.ok_or_else(interrupted)?;
     let starting = platform.started_in();
     progress.say(&format!("ready in {:.2} s at {}", starting.as_secs_f64(), platform.gateway_url()));
     let result = tokio::select! {

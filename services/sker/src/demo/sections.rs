@@ -109,14 +109,16 @@ fn headings(text: &str) -> Vec<Cut> {
 fn paragraphs(text: &str) -> Vec<Cut> {
     let enough = (text.len() / 24).clamp(300, 4 << 10);
     let mut cuts = vec![Cut { at: 0, title: None }];
-    let mut begun = 0;
-    for (at, _) in text.match_indices("\n\n") {
-        // The next paragraph begins after all the empty lines.
-        let next = at + text[at..].bytes().take_while(|byte| *byte == b'\n').count();
-        if next - begun >= enough && next < text.len() {
-            begun = next;
-            cuts.push(Cut { at: next, title: None });
+    let (mut begun, mut at, mut after_blank) = (0, 0, false);
+    // Lines, not line feeds: a text may come from where a line ends with a carriage return as well.
+    for line in text.split_inclusive('\n') {
+        let blank = line.trim().is_empty();
+        if after_blank && !blank && at - begun >= enough {
+            begun = at;
+            cuts.push(Cut { at, title: None });
         }
+        after_blank = blank;
+        at += line.len();
     }
     cuts
 }
@@ -179,7 +181,9 @@ fn where_to_cut(text: &str) -> usize {
 }
 
 fn first_words(text: &str) -> String {
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // A fence of a block of code says nothing about what is in it.
+    let is_fence = |line: &str| line.starts_with("```") || line.starts_with("~~~");
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_fence(line));
     let line = lines().find(|line| line.contains(char::is_alphanumeric)).or_else(|| lines().next()).unwrap_or_default();
     let words = shorten(line);
     if words.chars().count() <= 60 {
@@ -252,6 +256,20 @@ mod tests {
         let text = [paragraph.as_str(); 5].join("\n\n");
         assert_eq!(split(&text).len(), 5);
         assert_eq!(titles("just a line"), ["just a line"]);
+    }
+
+    #[test]
+    fn paragraphs_are_found_whatever_lines_end_with() {
+        let paragraph = "word ".repeat(80);
+        assert_eq!(split(&[paragraph.as_str(); 5].join("\r\n\r\n")).len(), 5);
+        assert_eq!(split(&[paragraph.as_str(); 5].join("\n \n")).len(), 5);
+    }
+
+    #[test]
+    fn code_is_named_by_its_first_line_and_not_by_its_fence() {
+        assert_eq!(titles("```rust\nfn main() {}\n```\n"), ["fn main() {}"]);
+        assert_eq!(titles("~~~\nlet it = 1;\n~~~\n"), ["let it = 1;"]);
+        assert_eq!(titles("```\n```\n"), ["Section 1"]);
     }
 
     #[test]

@@ -39,8 +39,7 @@ impl DataDir {
         };
         private_file::create_directory(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
-        let lock = File::options().create(true).truncate(false).read(true).write(true).open(path.join("lock"));
-        let mut lock = lock.map_err(unusable)?;
+        let mut lock = private_file::open_lock(&path.join("lock")).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -154,6 +153,7 @@ mod tests {
         data.secret("admin-password", || "x".into()).unwrap();
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(data.path().join("admin-password")), 0o600);
+        assert_eq!(mode(data.path().join("lock")), 0o600);
         assert_eq!(mode(data.path().to_path_buf()), 0o700);
     }
 

@@ -62,11 +62,7 @@ async fn serve(settings: Settings, data: DataDir, began: Instant) -> Result<(), 
     let _telemetry = telemetry::init(&prepared.configs.telemetry)?;
     let shutdown = sker_runtime::signal::shutdown_token()?;
     let data = prepared.data.path().to_owned();
-    let started = tokio::select! {
-        started = Platform::start(prepared, began) => started,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    let platform = started?;
+    let Some(platform) = Platform::start(prepared, began, &shutdown).await? else { return Ok(()) };
     let announced = announce(&platform, &data).map_err(Failure::from);
     let result = match announced {
         Ok(()) => run_until(&platform, &shutdown).await,

@@ -58,8 +58,13 @@ struct Running {
 }
 
 impl Platform {
-    /// Starts all services and waits until the gateway reaches them. When that fails, those that run are stopped.
-    pub async fn start(prepared: Prepared, began: Instant) -> Result<Self, Failure> {
+    /// Starts all services and waits until the gateway reaches them. When that fails, or `shutdown` is cancelled before
+    /// (`None`), those that run are stopped.
+    pub async fn start(
+        prepared: Prepared,
+        began: Instant,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Self>, Failure> {
         let sockets = Sockets::bind(&prepared)?;
         let mut platform = Platform {
             running: Vec::new(),
@@ -72,18 +77,22 @@ impl Platform {
             _data: prepared.data,
         };
         let parts = Parts { configs: prepared.configs, boot: prepared.boot, sockets };
-        let outcome = async {
+        let start = async {
             platform.build(parts).await?;
             platform.until_ready().await
         };
-        match outcome.await {
-            Ok(()) => {
+        match shutdown.run_until_cancelled(start).await {
+            Some(Ok(())) => {
                 platform.started_in = began.elapsed();
-                Ok(platform)
+                Ok(Some(platform))
             }
-            Err(failure) => {
+            Some(Err(failure)) => {
                 platform.stop().await;
                 Err(failure)
+            }
+            None => {
+                platform.stop().await;
+                Ok(None)
             }
         }
     }

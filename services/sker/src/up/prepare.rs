@@ -103,5 +103,28 @@ fn force(settings: &mut Settings, data: &Path) {
 }
 
 fn sqlite_url(data: &Path, service: &str) -> String {
-    format!("sqlite://{}", data.join(format!("{service}.db")).display())
+    // A URL decodes what stands behind a percent sign and ends its path at a question mark; a directory's name may have both.
+    let path = data.join(format!("{service}.db")).display().to_string();
+    format!("sqlite://{}", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_in_the_data_directory_whatever_that_is_called() {
+        for name in ["plain", "with space", "100%25", "what?", "a#b", "数据"] {
+            let directory = Path::new("/data").join(name);
+            let url = sqlite_url(&directory, "store");
+            let encoded = url.strip_prefix("sqlite://").unwrap();
+            assert!(!encoded.contains(['?', '#']), "{url}");
+            let decoded = url::form_urlencoded::parse(format!("path={}", encoded.replace('+', "%2B")).as_bytes())
+                .next()
+                .unwrap()
+                .1
+                .into_owned();
+            assert_eq!(Path::new(&decoded), directory.join("store.db"));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::Datelike as _;
 use serde_json::{Map, Value};
 use sker_error::{Fields, Patch};
 use sker_types::{Time, Uuid, parse_id, truncate};
@@ -38,14 +39,15 @@ pub(super) fn id(fields: &mut Fields, field: &str) -> Patch<Uuid> {
     }
 }
 
-/// A point in time in a body, RFC 3339.
+/// A point in time in a body, RFC 3339. An offset can lead out of the years that RFC 3339 can spell, which no database would
+/// give back.
 pub(super) fn time(fields: &mut Fields, field: &str) -> Patch<Time> {
     match fields.string(field, 0..=100) {
         Patch::Absent => Patch::Absent,
         Patch::Null => Patch::Null,
         Patch::Value(text) => match chrono::DateTime::parse_from_rfc3339(&text) {
-            Ok(time) => Patch::Value(truncate(time.to_utc())),
-            Err(_) => {
+            Ok(time) if (0..=9999).contains(&time.to_utc().year()) => Patch::Value(truncate(time.to_utc())),
+            _ => {
                 fields.fault(field, "invalid", "must be a time as in RFC 3339, for example 2026-01-31T12:00:00Z");
                 Patch::Absent
             }

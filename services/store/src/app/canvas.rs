@@ -43,7 +43,11 @@ impl App {
         let nodes = nodes::all_of(tx.conn(), id).await?;
         let connections = connections::all_of(tx.conn(), id).await?;
         drop(tx);
-        projects::touch(self.store.writer(), id, now()).await?;
+        let now = now();
+        // Whoever reads need not wait for the writer each time.
+        if project.last_accessed_at.is_none_or(|at| at < now - projects::TOUCHED_EVERY) {
+            projects::touch(self.store.writer(), id, now).await?;
+        }
         Ok(Canvas {
             project: project.into(),
             nodes: nodes.into_iter().map(Node::from).collect(),

@@ -118,9 +118,15 @@ impl Task {
 }
 
 /// A task as it was when it was made: what a repeated request with the same idempotency key is answered with. What can
-/// have changed since then is known, so no copy of the answer is kept.
-pub(super) fn as_created(row: Row) -> Row {
+/// have changed since then is known, and `asked`, read from the same body, says what it was; so no copy of the answer is
+/// kept.
+pub(super) fn as_created(row: Row, asked: Row) -> Row {
     Row {
+        priority: asked.priority,
+        priority_rank: asked.priority_rank,
+        max_attempts: asked.max_attempts,
+        timeout_ms: asked.timeout_ms,
+        scheduled_at: asked.scheduled_at,
         status: status::PENDING.to_owned(),
         attempts: 0,
         lost_leases: 0,
@@ -129,7 +135,7 @@ pub(super) fn as_created(row: Row) -> Row {
         lease_epoch: 0,
         lease_session: None,
         lease_renewals: 0,
-        due_at: row.scheduled_at.filter(|at| *at > row.created_at),
+        due_at: asked.scheduled_at.filter(|at| *at > row.created_at),
         error_code: None,
         error_message: None,
         prompt_tokens: None,

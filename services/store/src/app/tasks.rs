@@ -42,7 +42,7 @@ impl App {
                 IdempotencyKey { user_id: user, key: key.to_owned(), request_hash, task_id: row.id, created_at: now };
             let wanted = key.request_hash.clone();
             if let Some(taken) = keys::take(tx.conn(), key).await? {
-                return repeat(tx.conn(), taken, &wanted).await;
+                return repeat(tx.conn(), taken, &wanted, row).await;
             }
         }
         require_nodes(tx.conn(), &row, &node_ids).await?;
@@ -168,7 +168,6 @@ impl App {
         if ![status::COMPLETED, status::FAILED, status::CANCELLED].contains(&row.status.as_str()) {
             return Err(Error::conflict(format!("the task is {}; cancel it first", row.status)));
         }
-        keys::forget(tx.conn(), id).await?;
         tasks::delete(tx.conn(), id).await?;
         tx.commit().await
     }
@@ -206,8 +205,8 @@ fn check_key(key: &str) -> Result<()> {
     Err(Error::invalid_request("the idempotency key must have 1 to 255 printable ASCII characters and no spaces"))
 }
 
-/// The answer to a request that was made before.
-async fn repeat(conn: &impl Conn, taken: IdempotencyKey, wanted: &str) -> Result<Task> {
+/// The answer to a request that was made before; `asked` is what it asked for.
+async fn repeat(conn: &impl Conn, taken: IdempotencyKey, wanted: &str, asked: Row) -> Result<Task> {
     if taken.request_hash != wanted {
         return Err(Error::new(Code::IdempotencyMismatch, "the idempotency key was used before with another body"));
     }
@@ -215,7 +214,7 @@ async fn repeat(conn: &impl Conn, taken: IdempotencyKey, wanted: &str) -> Result
     let row = row.ok_or_else(|| Error::new(Code::Gone, "the task that was made with this key has been deleted"))?;
     let payload = tasks::payloads(conn, &[row.id]).await?.remove(&row.id);
     let payload = payload.map(|payload| tasks::Payload { output_data: None, ..payload });
-    Ok(Task::new(as_created(row), payload))
+    Ok(Task::new(as_created(row, asked), payload))
 }
 
 async fn view(conn: &impl Conn, row: Row) -> Result<Task> {

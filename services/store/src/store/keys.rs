@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, sea_query::OnConflict};
 use sker_db::db_error;
 use sker_error::Result;
-use sker_types::{Time, Uuid};
+use sker_types::Time;
 
 pub(crate) use super::entity::idempotency_key::Model as IdempotencyKey;
 use super::entity::idempotency_key::{Column, Entity};
@@ -23,10 +23,4 @@ pub(crate) async fn take(conn: &impl ConnectionTrait, key: IdempotencyKey) -> Re
 pub(crate) async fn prune(conn: &impl ConnectionTrait, horizon: Time) -> Result<u64> {
     let delete = Entity::delete_many().filter(Column::CreatedAt.lt(horizon));
     Ok(delete.exec(conn).await.map_err(db_error)?.rows_affected)
-}
-
-/// Forgets the key that made a task which is gone.
-pub(crate) async fn forget(conn: &impl ConnectionTrait, task: Uuid) -> Result<()> {
-    Entity::delete_many().filter(Column::TaskId.eq(task)).exec(conn).await.map_err(db_error)?;
-    Ok(())
 }

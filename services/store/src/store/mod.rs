@@ -14,8 +14,9 @@ pub(crate) mod users;
 pub(crate) use keyset::{Place, Slice};
 pub(crate) use sea_orm::ConnectionTrait as Conn;
 use sea_orm::{
-    AccessMode, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
-    IntoActiveModel, IsolationLevel, Iterable, ModelTrait, QueryFilter, TransactionTrait, sea_query::Expr,
+    AccessMode, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
+    EntityTrait, IntoActiveModel, IsolationLevel, Iterable, ModelTrait, QueryFilter, TransactionTrait,
+    sea_query::{Expr, ExprTrait as _, Func},
 };
 use sker_db::{Db, db_error};
 use sker_error::{Error, Result};
@@ -156,6 +157,14 @@ where
         1 => Ok(()),
         _ => Err(Error::conflict("the resource was changed by somebody else at the same time; try again")),
     }
+}
+
+/// Whether a text stands in a column, whatever its case. SQLite knows the cases of ASCII letters only: there a text with
+/// other letters is found as it is spelled, too.
+fn mentions(column: impl ColumnTrait, text: &str) -> Condition {
+    let lower = Expr::expr(Func::lower(Expr::col(column))).like(contains(&text.to_lowercase()));
+    let spelled = (!text.is_ascii()).then(|| Expr::col(column).like(contains(text)));
+    Condition::any().add(lower).add_option(spelled)
 }
 
 /// A pattern for `LIKE ... ESCAPE '!'` that finds `text` anywhere.

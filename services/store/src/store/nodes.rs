@@ -10,12 +10,12 @@ use sker_types::{Time, Uuid};
 
 pub(crate) use super::entity::{node::Model as Node, node_version::Model as NodeVersion};
 use super::{
-    IDS_PER_QUERY, Slice, contains,
+    IDS_PER_QUERY, Slice,
     entity::{
         node::{Column, Entity},
         node_version,
     },
-    insert_all, keyset,
+    insert_all, keyset, mentions,
     projects::Within,
     save,
 };
@@ -121,14 +121,13 @@ pub(crate) async fn list(conn: &impl ConnectionTrait, filter: &Filter, slice: Sl
     for tag in &filter.tags {
         // As it stands in the JSON text, which both databases spell alike.
         let spelled = serde_json::Value::from(tag.as_str()).to_string();
-        query = query.filter(Expr::col(Column::Tags).cast_as("text").like(contains(&spelled)));
+        // Not LIKE, which on SQLite takes no notice of case.
+        let tags = || Expr::col(Column::Tags).cast_as("text");
+        let without = Func::cust("replace").args([tags(), Expr::value(spelled), Expr::value("")]);
+        query = query.filter(tags().ne(Expr::expr(without)));
     }
     if let Some(text) = &filter.text {
-        let text = text.to_lowercase();
-        let any = Condition::any()
-            .add(Expr::expr(Func::lower(Expr::col(Column::Title))).like(contains(&text)))
-            .add(Expr::expr(Func::lower(Expr::col(Column::Content))).like(contains(&text)));
-        query = query.filter(any);
+        query = query.filter(Condition::any().add(mentions(Column::Title, text)).add(mentions(Column::Content, text)));
     }
     keyset::slice(query, Column::CreatedAt, Column::Id, slice).all(conn).await.map_err(db_error)
 }

@@ -1,8 +1,10 @@
 //! Projects.
 
+use std::time::Duration;
+
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
-    sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr},
+    sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr},
 };
 use sker_db::db_error;
 use sker_error::Result;
@@ -10,9 +12,9 @@ use sker_types::{Time, Uuid};
 
 pub(crate) use super::entity::project::Model as Project;
 use super::{
-    Slice, contains,
+    Slice,
     entity::project::{Column, Entity},
-    insert_all, keyset, save,
+    insert_all, keyset, mentions, save,
 };
 
 /// Whose projects a caller may see in lists.
@@ -86,17 +88,19 @@ pub(crate) async fn list(conn: &impl ConnectionTrait, filter: &Filter, slice: Sl
         query = query.filter(Column::IsArchived.eq(is_archived));
     }
     if let Some(text) = &filter.text {
-        query = query.filter(Expr::expr(Func::lower(Expr::col(Column::Name))).like(contains(&text.to_lowercase())));
+        query = query.filter(mentions(Column::Name, text));
     }
     keyset::slice(query, Column::CreatedAt, Column::Id, slice).all(conn).await.map_err(db_error)
 }
 
-/// Notes that somebody opened a project, at most once a minute. Not a change of the resource that others could be in
+/// How exactly it is known when a project was last opened.
+pub(crate) const TOUCHED_EVERY: Duration = Duration::from_secs(60);
+
+/// Notes that somebody opened a project, at most once in [`TOUCHED_EVERY`]. Not a change of the resource that others could be in
 /// conflict with.
 pub(crate) async fn touch(conn: &impl ConnectionTrait, id: Uuid, at: Time) -> Result<()> {
-    let stale = Condition::any()
-        .add(Column::LastAccessedAt.is_null())
-        .add(Column::LastAccessedAt.lt(at - std::time::Duration::from_secs(60)));
+    let stale =
+        Condition::any().add(Column::LastAccessedAt.is_null()).add(Column::LastAccessedAt.lt(at - TOUCHED_EVERY));
     let update = Entity::update_many().col_expr(Column::LastAccessedAt, Expr::value(at));
     update.filter(Column::Id.eq(id)).filter(stale).exec(conn).await.map_err(db_error)?;
     Ok(())

@@ -1,185 +1,204 @@
-use anyhow::Result;
-use serde_json::json;
-use sker_auth::Claims;
-use sker_testkit::Api;
-use sker_types::{Role, new_id};
+//! Signing up and signing in.
 
-use crate::world::World;
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use sker_testkit::Answer;
 
-const REGISTER: &str = "/api/v1/auth/register";
-const LOGIN: &str = "/api/v1/auth/login";
-const REFRESH: &str = "/api/v1/auth/refresh";
-const ME: &str = "/api/v1/auth/me";
+use super::support::{ADMIN, PASSWORD, Setup, TestStore, World, ids};
 
-fn ann() -> serde_json::Value {
-    json!({"email": "Ann@Example.org", "username": "Ann", "password": "correct horse"})
+fn account(email: &str, username: &str) -> Value {
+    json!({"email": email, "username": username, "password": PASSWORD})
+}
+
+async fn sign_in(store: &TestStore, email: &str, password: &str) -> Result<Answer> {
+    store.http.post("/api/v1/auth/login", &json!({"email": email, "password": password})).await
+}
+
+fn assert_session(answer: &Answer) {
+    let body = &answer.body;
+    for token in ["access_token", "refresh_token"] {
+        assert!(body[token].as_str().is_some_and(|token| token.len() > 20), "{token} in {}", answer.text);
+    }
+    assert_eq!(body["token_type"], "Bearer");
+    assert!(body["expires_in"].as_u64().is_some_and(|seconds| (1..=900).contains(&seconds)), "{}", answer.text);
+    assert_eq!(body["user"]["email"], "Ann@Example.org");
+    assert!(!answer.text.contains("password") && !answer.text.contains("$argon2"), "{}", answer.text);
 }
 
 #[tokio::test]
-async fn somebody_who_signs_up_is_signed_in_and_can_sign_in_again() -> Result<()> {
-    let world = World::start().await?;
-    let answer = world.api.post(REGISTER, &ann()).await?.expect(201)?;
-    assert_eq!(answer.body["token_type"], "Bearer");
-    assert_eq!(answer.body["expires_in"], 900);
-    assert_eq!(answer.body["user"]["role"], "user");
-    assert!(!answer.text.contains("password") && !answer.text.contains("argon2"), "{}", answer.text);
+async fn signing_up_answers_like_signing_in() -> Result<()> {
+    let store = TestStore::new().await?;
+    let signed_up = store.http.post("/api/v1/auth/register", &account("Ann@Example.org", "ann")).await?.success()?;
+    assert_session(&signed_up);
+    let signed_in = sign_in(&store, "Ann@Example.org", PASSWORD).await?.expect(200)?;
+    assert_session(&signed_in);
+    assert_eq!(signed_up.body["user"]["id"], signed_in.body["user"]["id"]);
+    let names = |answer: &Answer| answer.body.as_object().map(|body| body.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(names(&signed_up), names(&signed_in));
 
-    let ann = world.api.log_in("ANN@example.ORG", "correct horse").await?;
-    let me = ann.get(ME).await?.expect(200)?;
-    assert_eq!((&me.body["email"], &me.body["username"]), (&json!("Ann@Example.org"), &json!("Ann")));
-    assert!(me.body["last_login_at"].is_string());
+    for session in [signed_up, signed_in] {
+        let me = store.http.with_token(session.string("access_token")?);
+        let me = me.get("/api/v1/auth/me").await?.expect(200)?;
+        assert_eq!(me.body["id"], session.body["user"]["id"]);
+        assert_eq!((&me.body["username"], &me.body["role"]), (&json!("ann"), &json!("user")));
+        assert!(me.body["last_login_at"].is_string(), "{}", me.text);
+        assert!(!me.text.contains("$argon2"), "{}", me.text);
+    }
     Ok(())
 }
 
 #[tokio::test]
-async fn names_are_taken_whatever_their_case() -> Result<()> {
-    let world = World::start().await?;
-    world.api.post(REGISTER, &ann()).await?.expect(201)?;
-    let again = json!({"email": "ANN@EXAMPLE.ORG", "username": "aNN", "password": "correct horse"});
-    let answer = world.api.post(REGISTER, &again).await?.expect_problem(409, "conflict")?;
-    let fields: Vec<_> = answer.body["errors"].as_array().unwrap().iter().map(|fault| &fault["field"]).collect();
-    assert_eq!(fields, ["email", "username"]);
+async fn an_email_is_the_same_in_any_case() -> Result<()> {
+    let store = TestStore::new().await?;
+    store.http.post("/api/v1/auth/register", &account("Ann@Example.org", "ann")).await?.success()?;
+    sign_in(&store, "aNN@eXAMPLE.org", PASSWORD).await?.expect(200)?;
+    let taken = store.http.post("/api/v1/auth/register", &account("ANN@example.ORG", "other")).await?;
+    let taken = taken.expect_problem(409, "conflict")?;
+    assert_eq!(taken.field_errors(), ["email"]);
+    let taken = store.http.post("/api/v1/auth/register", &account("ann@EXAMPLE.org", "aNN")).await?;
+    assert_eq!(taken.expect_problem(409, "conflict")?.field_errors(), ["email", "username"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_bad_registration_names_every_field() -> Result<()> {
-    let world = World::start().await?;
-    let body = json!({"email": "nobody", "password": "short", "role": "admin"});
-    let answer = world.api.post(REGISTER, &body).await?.expect_problem(400, "validation_failed")?;
-    let fields: Vec<_> = answer.body["errors"].as_array().unwrap().iter().map(|fault| &fault["field"]).collect();
-    assert_eq!(fields, ["email", "username", "password", "role"]);
+async fn two_who_want_the_same_account_at_once_do_not_both_get_it() -> Result<()> {
+    let store = TestStore::new().await?;
+    let attempts = (0..6).map(|number| {
+        let body = account("ann@example.org", &format!("ann{number}"));
+        let http = store.http.clone();
+        async move { http.post("/api/v1/auth/register", &body).await }
+    });
+    let mut made = 0;
+    for answer in futures::future::try_join_all(attempts).await? {
+        match answer.status.is_success() {
+            true => made += 1,
+            false => drop(answer.expect_problem(409, "conflict")?),
+        }
+    }
+    assert_eq!(made, 1);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_account_are_answered_alike() -> Result<()> {
-    let world = World::start().await?;
-    world.api.post(REGISTER, &ann()).await?.expect(201)?;
-    let wrong = json!({"email": "ann@example.org", "password": "battery staple"});
-    let wrong = world.api.post(LOGIN, &wrong).await?.expect_problem(401, "unauthenticated")?;
-    let unknown = json!({"email": "bob@example.org", "password": "battery staple"});
-    let unknown = world.api.post(LOGIN, &unknown).await?.expect_problem(401, "unauthenticated")?;
-    assert_eq!(wrong.body["detail"], unknown.body["detail"]);
+async fn every_fault_of_a_sign_up_is_named_at_once() -> Result<()> {
+    let store = TestStore::new().await?;
+    let body = json!({"email": "nobody", "username": "", "password": "xyz-pw", "colour": "red"});
+    let refused = store.http.post("/api/v1/auth/register", &body).await?.expect_problem(400, "validation_failed")?;
+    let mut fields = refused.field_errors();
+    fields.sort_unstable();
+    assert_eq!(fields, ["colour", "email", "password", "username"]);
+    assert!(!refused.text.contains("xyz-pw"), "a password is never echoed: {}", refused.text);
+
+    let refused = store.http.post("/api/v1/auth/register", &json!({})).await?;
+    let refused = refused.expect_problem(400, "validation_failed")?;
+    assert_eq!(refused.field_errors().len(), 3, "{}", refused.text);
+    let body = json!({"email": "a@b.c", "password": PASSWORD, "remember": true});
+    let refused = store.http.post("/api/v1/auth/login", &body).await?.expect_problem(400, "unknown_field")?;
+    assert_eq!(refused.field_errors(), ["remember"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn guessing_is_throttled_even_with_the_right_password() -> Result<()> {
-    let world = World::start_with(&[("auth.failures_per_account", "3")]).await?;
-    world.api.post(REGISTER, &ann()).await?.expect(201)?;
+async fn what_is_not_a_json_object_is_refused() -> Result<()> {
+    let store = TestStore::new().await?;
+    let send = async |body: &'static str, kind: &'static str| {
+        let request = store.http.request(reqwest::Method::POST, "/api/v1/auth/login");
+        store.http.send(request.header("Content-Type", kind).body(body)).await
+    };
+    for body in ["{\"email\":", "[]", "7", ""] {
+        send(body, "application/json").await?.expect_problem(400, "invalid_request").context(body)?;
+    }
+    send("email=a", "application/x-www-form-urlencoded").await?.expect_problem(415, "unsupported_media_type")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_account_look_the_same() -> Result<()> {
+    let store = TestStore::new().await?;
+    store.http.post("/api/v1/auth/register", &account("ann@example.org", "ann")).await?.success()?;
+    let mut details = Vec::new();
+    for email in ["ann@example.org", "nobody@example.org"] {
+        let refused = sign_in(&store, email, "not the password").await?.expect_problem(401, "unauthenticated")?;
+        details.push(refused.string("detail")?);
+    }
+    assert_eq!(details[0], details[1]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn guessing_a_password_is_slowed_down() -> Result<()> {
+    let setup = Setup::new()?.with("auth.failures_per_account", "3").with("auth.failures_per_address", "1000");
+    let store = setup.start().await?;
+    for name in ["ann", "bob"] {
+        store.http.post("/api/v1/auth/register", &account(&format!("{name}@example.org"), name)).await?.success()?;
+    }
     for _ in 0..3 {
-        let wrong = json!({"email": "ann@example.org", "password": "battery staple"});
-        world.api.post(LOGIN, &wrong).await?.expect(401)?;
+        sign_in(&store, "ann@example.org", "guess").await?.expect_problem(401, "unauthenticated")?;
     }
-    let right = json!({"email": "ann@example.org", "password": "correct horse"});
-    let answer = world.api.post(LOGIN, &right).await?.expect_problem(429, "rate_limited")?;
-    assert!(answer.header("retry-after").is_some());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_refresh_token_is_good_once_and_its_reuse_revokes_the_family() -> Result<()> {
-    let world = World::start().await?;
-    let first = world.api.post(REGISTER, &ann()).await?.expect(201)?;
-    let other = json!({"email": "ann@example.org", "password": "correct horse"});
-    let other = world.api.post(LOGIN, &other).await?.expect(200)?;
-    let refresh = async |token: String| world.api.post(REFRESH, &json!({"refresh_token": token})).await;
-
-    let second = refresh(first.string("refresh_token")?).await?.expect(200)?;
-    assert_ne!(second.body["refresh_token"], first.body["refresh_token"]);
-    let newest = world.api.with_token(second.string("access_token")?);
-    newest.get(ME).await?.expect(200)?;
-
-    refresh(first.string("refresh_token")?).await?.expect_problem(401, "unauthenticated")?;
-    refresh(second.string("refresh_token")?).await?.expect_problem(401, "unauthenticated")?;
-    newest.get(ME).await?.expect(401)?;
-    // Another sign-in of the same user is another family.
-    refresh(other.string("refresh_token")?).await?.expect(200)?;
-    refresh("no such token".to_owned()).await?.expect(401)?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn signing_out_ends_the_session() -> Result<()> {
-    let world = World::start().await?;
-    let session = world.api.post(REGISTER, &ann()).await?.expect(201)?;
-    let user = world.api.with_token(session.string("access_token")?);
-    user.send(user.request(reqwest::Method::POST, "/api/v1/auth/logout")).await?.expect(204)?;
-    user.get(ME).await?.expect(401)?;
-    let body = json!({"refresh_token": session.body["refresh_token"]});
-    world.api.post(REFRESH, &body).await?.expect(401)?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_expired_token_is_refused_and_says_so() -> Result<()> {
-    let world = World::start().await?;
-    let mut claims = Claims::user(new_id(), Role::User, new_id(), std::time::Duration::from_secs(60));
-    claims.exp = claims.iat - 1;
-    let expired = world.api.with_token(world.keys.issue(&claims)?);
-    let answer = expired.get("/api/v1/projects").await?.expect_problem(401, "unauthenticated")?;
-    assert_eq!(answer.body["detail"], "the token has expired");
-    world.api.get("/api/v1/projects").await?.expect_problem(401, "unauthenticated")?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn users_see_themselves_and_administrators_see_everybody() -> Result<()> {
-    let world = World::start().await?;
-    let (ann, bob) = (world.api.sign_up().await?, world.api.sign_up().await?);
-    let id = ann.get(ME).await?.expect(200)?.string("id")?;
-    let path = format!("/api/v1/users/{id}");
-    ann.get(&path).await?.expect(200)?;
-    bob.get(&path).await?.expect_problem(404, "not_found")?;
-    ann.get("/api/v1/users").await?.expect_problem(403, "forbidden")?;
-    for path in ["/api/system/stats", "/api/system/health"] {
-        ann.get(path).await?.expect_problem(403, "forbidden")?;
+    // The right password is not let in either: a guesser must not learn that it was right.
+    for (email, password) in [("ann@example.org", "guess"), ("ANN@example.org", PASSWORD)] {
+        let refused = sign_in(&store, email, password).await?.expect_problem(429, "rate_limited")?;
+        let seconds: u64 = refused.header("retry-after").context("Retry-After")?.parse()?;
+        assert!(seconds >= 1, "{seconds}");
     }
-
-    let admin = world.admin().await?;
-    let page = admin.get("/api/v1/users?role=user").await?.expect(200)?;
-    assert_eq!(page.body["data"].as_array().unwrap().len(), 2);
-    admin.patch(&path, &json!({"is_active": false}), None).await?.expect(200)?;
-    ann.get(ME).await?.expect(401)?;
-    let stats = admin.get("/api/system/stats").await?.expect(200)?;
-    assert_eq!(stats.body["users"], 3);
-    admin.get("/api/system/health").await?.expect(200)?;
+    sign_in(&store, "bob@example.org", PASSWORD).await?.expect(200)?;
     Ok(())
 }
 
 #[tokio::test]
-async fn users_change_what_is_theirs_and_not_their_role() -> Result<()> {
-    let world = World::start().await?;
-    let ann = world.api.sign_up().await?;
-    let id = ann.get(ME).await?.expect(200)?.string("id")?;
-    let path = format!("/api/v1/users/{id}");
-    let patch = json!({"username": "Änne", "settings": {"theme": "dark"}});
-    let changed = ann.patch(&path, &patch, Some("\"1\"")).await?.expect(200)?;
-    assert_eq!(changed.body["settings"], json!({"theme": "dark"}));
-    assert_eq!(changed.header("etag"), Some("\"2\""));
-    ann.patch(&path, &json!({"role": "admin"}), None).await?.expect_problem(403, "forbidden")?;
-    let taken = json!({"email": "ADMIN@sker.local"});
-    ann.patch(&path, &taken, None).await?.expect_problem(409, "conflict")?;
+async fn one_address_cannot_guess_through_many_accounts() -> Result<()> {
+    let setup = Setup::new()?.with("auth.failures_per_account", "3").with("auth.failures_per_address", "5");
+    let store = setup.start().await?;
+    for number in 0..5 {
+        sign_in(&store, &format!("u{number}@example.org"), "guess").await?.expect_problem(401, "unauthenticated")?;
+    }
+    sign_in(&store, "u5@example.org", "guess").await?.expect_problem(429, "rate_limited")?;
     Ok(())
 }
 
-#[cfg(unix)]
 #[tokio::test]
-async fn the_first_administrators_password_is_made_up_and_written_for_its_owner_only() -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let elsewhere = tempfile::tempdir()?;
-    let file = elsewhere.path().join("admin-password");
-    let settings = [("admin.password", ""), ("admin.password_file", file.to_str().unwrap())];
-    let world = World::start_with(&settings).await?;
+async fn the_first_administrators_password_is_made_up_once_and_readable_by_its_owner_alone() -> Result<()> {
+    let setup = Setup::new()?;
+    let file = setup.path().join("admin-password");
+    let setup = setup.with("admin.password", "").with("admin.password_file", &file.display().to_string());
+    let store = setup.start().await?;
     let password = std::fs::read_to_string(&file)?;
-    assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
-    let admin: Api = world.api.log_in("admin@sker.local", password.trim()).await?;
-    assert_eq!(admin.get(ME).await?.expect(200)?.body["role"], "admin");
-    // A second start makes no second one.
-    let world = world.restart().await?;
-    assert_eq!(std::fs::read_to_string(&file)?, password);
-    world.api.log_in("admin@sker.local", password.trim()).await?;
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file)?.permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert!(password.trim().len() >= 16, "{} characters", password.trim().len());
+    let admin = store.http.log_in(ADMIN, password.trim()).await?;
+    assert_eq!(admin.get("/api/v1/auth/me").await?.expect(200)?.body["role"], "admin");
+
+    let store = store.stop().await?.after_a_crash().start().await?;
+    assert_eq!(std::fs::read_to_string(&file)?, password, "the second start makes no other");
+    store.http.log_in(ADMIN, password.trim()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn users_change_what_is_theirs() -> Result<()> {
+    let world = World::new().await?;
+    let path = format!("/api/v1/users/{}", world.user_id);
+    let patch = json!({"username": "Änne", "settings": {"theme": "dark"}});
+    let changed = world.user.patch(&path, &patch, Some("\"1\"")).await?.expect(200)?;
+    assert_eq!((&changed.body["username"], &changed.body["settings"]), (&json!("Änne"), &json!({"theme": "dark"})));
+    assert_eq!(changed.header("etag"), Some("\"2\""));
+    let taken = world.user.patch(&path, &json!({"email": ADMIN.to_uppercase()}), None).await?;
+    assert_eq!(taken.expect_problem(409, "conflict")?.field_errors(), ["email"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_is_locked_lets_nobody_in() -> Result<()> {
+    let world = World::new().await?;
+    let admin = world.store.admin().await?;
+    let users = admin.get("/api/v1/users?role=user").await?.expect(200)?;
+    assert_eq!(ids(&users)?, [world.user_id.to_string()]);
+    let path = format!("/api/v1/users/{}", world.user_id);
+    admin.patch(&path, &json!({"is_active": false}), None).await?.expect(200)?;
+    world.user.get("/api/v1/auth/me").await?.expect_problem(401, "unauthenticated")?;
     Ok(())
 }

@@ -1,13 +1,23 @@
-//! What clients and other services see of the store, on SQLite and real sockets.
+//! What SPEC.md and CONTRACT.md promise of the store, as clients and other services see it, on real sockets. Each test has a
+//! store of its own, on SQLite, or on the PostgreSQL server that `SKER_TEST_POSTGRES_URL` names.
 
 mod accounts;
-mod batches;
-mod canvas;
-mod conditions;
+mod batch;
+mod conditional;
+mod connections;
 mod contract;
 mod events;
-mod leases;
-mod lists;
-mod spec;
-mod tasks;
-mod world;
+mod idempotency;
+mod nodes;
+mod paging;
+mod projects;
+mod restart;
+mod standard;
+mod support;
+mod task_attempts;
+mod task_cancellation;
+mod task_input;
+mod task_leases;
+mod task_results;
+mod tokens;
+mod visibility;

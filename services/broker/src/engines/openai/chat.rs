@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
 use reqwest::{StatusCode, header};
@@ -35,6 +38,8 @@ pub(super) struct Chat {
     client: reqwest::Client,
     options: OpenAiOptions,
     url: String,
+    /// The server refused `response_format`; the prompt alone has to do.
+    formatless: AtomicBool,
 }
 
 /// An error body is read up to this.
@@ -50,7 +55,7 @@ impl Chat {
             .user_agent(concat!("sker-broker/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let url = format!("{}/chat/completions", options.base_url.as_str().trim_end_matches('/'));
-        Ok(Chat { client, options, url })
+        Ok(Chat { client, options, url, formatless: AtomicBool::new(false) })
     }
 
     pub(super) fn options(&self) -> &OpenAiOptions {
@@ -76,11 +81,7 @@ impl Chat {
 
     async fn attempt(&self, prompt: &Prompt, piece: &mut impl FnMut(&str)) -> Result<Answer, Failure> {
         let first = tokio::time::Instant::now() + self.options.first_token_timeout;
-        let late = || Failure::transient("engine_timeout", "the provider did not begin to answer in time");
-        let response = tokio::time::timeout_at(first, self.request(prompt).send())
-            .await
-            .map_err(|_| late())?
-            .map_err(|error| broken(&error))?;
+        let response = self.respond(prompt, first).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let headers = response.headers().clone();
@@ -99,7 +100,35 @@ impl Chat {
         }
     }
 
-    fn request(&self, prompt: &Prompt) -> reqwest::RequestBuilder {
+    /// Sends the request; once more without `response_format` when that may be what a compatible server does not know.
+    async fn respond(&self, prompt: &Prompt, first: tokio::time::Instant) -> Result<reqwest::Response, Failure> {
+        let formatted = prompt.json && !self.formatless.load(Ordering::Relaxed);
+        let response = self.send(prompt, formatted, first).await?;
+        if !formatted || response.status() != StatusCode::BAD_REQUEST {
+            return Ok(response);
+        }
+        let response = self.send(prompt, false, first).await?;
+        // Refused again, it was about something else.
+        if response.status() == StatusCode::OK && !self.formatless.swap(true, Ordering::Relaxed) {
+            tracing::info!("the provider refuses response_format; it is not sent any more");
+        }
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        prompt: &Prompt,
+        formatted: bool,
+        first: tokio::time::Instant,
+    ) -> Result<reqwest::Response, Failure> {
+        let late = || Failure::transient("engine_timeout", "the provider did not begin to answer in time");
+        tokio::time::timeout_at(first, self.request(prompt, formatted).send())
+            .await
+            .map_err(|_| late())?
+            .map_err(|error| broken(&error))
+    }
+
+    fn request(&self, prompt: &Prompt, formatted: bool) -> reqwest::RequestBuilder {
         let model = prompt.model.as_deref().unwrap_or(&self.options.model);
         let mut body = json!({
             "model": model,
@@ -110,7 +139,7 @@ impl Chat {
             "stream": true,
             "stream_options": {"include_usage": true},
         });
-        if prompt.json {
+        if formatted {
             body["response_format"] = json!({"type": "json_object"});
         }
         let request = self.client.post(&self.url).header(header::ACCEPT, "text/event-stream").json(&body);

@@ -210,6 +210,34 @@ async fn analyses_and_descriptions_are_read_leniently() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_know_response_format_is_asked_without_it() {
+    let refusal = Reply::Status(400, Vec::new(), r#"{"error": {"message": "unknown: response_format"}}"#.to_owned());
+    let described = stream(&[r#"{"title": "Rivers", "tags": ["water"], "summary": "They rise."}"#]);
+    let provider = Provider::start(vec![refusal, described]).await;
+    let engine = engine(&provider);
+    for _ in 0..2 {
+        let (output, _) = run(&engine, job(TaskKind::NodeEnhancement, &["The rivers rise."])).await.unwrap();
+        assert_eq!(output.data["title"], "Rivers");
+    }
+    let formatted: Vec<bool> =
+        provider.requests().iter().map(|(_, body)| body.get("response_format").is_some()).collect();
+    assert_eq!(formatted, [true, false, false], "refused, repeated, remembered");
+}
+
+#[tokio::test]
+async fn a_refusal_of_something_else_than_response_format_is_not_held_against_it() {
+    let refusal = Reply::Status(400, Vec::new(), r#"{"error": {"message": "too long"}}"#.to_owned());
+    let described = stream(&[r#"{"title": "Rivers", "tags": ["water"], "summary": "They rise."}"#]);
+    let provider = Provider::start(vec![refusal.clone(), refusal, described]).await;
+    let engine = engine(&provider);
+    let error = run(&engine, job(TaskKind::NodeEnhancement, &["Too much."])).await.err();
+    let Some(EngineError::Failed(failure)) = error else { panic!("expected a failure, got {error:?}") };
+    assert_eq!((failure.code, failure.retryable), ("engine_rejected", false));
+    run(&engine, job(TaskKind::NodeEnhancement, &["The rivers rise."])).await.unwrap();
+    assert!(provider.requests()[2].1.get("response_format").is_some());
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_object_is_worth_another_attempt() {
     let provider = provider(stream(&["I would rather not."])).await;
     let error = run(&engine(&provider), job(TaskKind::NodeEnhancement, &["Text."])).await.err();

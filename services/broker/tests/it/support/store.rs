@@ -52,6 +52,8 @@ pub struct MemoryStore {
     pub project_id: String,
     /// Calls fail as if the store was away.
     pub away: AtomicBool,
+    /// Claims, endings and releases are never answered.
+    pub hangs: AtomicBool,
     /// How many calls came while it was away.
     pub calls_while_away: AtomicU32,
     /// The task whose completion panics.
@@ -66,6 +68,7 @@ impl MemoryStore {
             bus,
             project_id: new_id().to_string(),
             away: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             calls_while_away: AtomicU32::new(0),
             poison: Mutex::default(),
         })
@@ -80,6 +83,14 @@ impl MemoryStore {
     /// From now on completing this task panics.
     pub fn panics_for(&self, id: &str) {
         *self.poison.lock().unwrap() = Some(id.to_owned());
+    }
+
+    async fn answer_or_hang(&self) -> Result<()> {
+        if self.hangs.load(Ordering::SeqCst) {
+            self.calls_while_away.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
+        self.answer()
     }
 
     fn answer(&self) -> Result<()> {
@@ -228,7 +239,7 @@ impl Store for MemoryStore {
     }
 
     async fn claim_tasks(&self, _: &Ctx, request: ClaimTasksRequest) -> Result<ClaimTasksResponse> {
-        self.answer()?;
+        self.answer_or_hang().await?;
         Ok(self.with(|state| {
             let mut answer = ClaimTasksResponse::default();
             for id in request.ids {
@@ -276,7 +287,7 @@ impl Store for MemoryStore {
     }
 
     async fn complete_task(&self, _: &Ctx, request: CompleteTaskRequest) -> Result<CompleteTaskResponse> {
-        self.answer()?;
+        self.answer_or_hang().await?;
         let poison = self.poison.lock().unwrap().clone();
         assert!(
             poison.is_none() || poison != request.lease.as_ref().map(|lease| lease.task_id.clone()),
@@ -292,7 +303,7 @@ impl Store for MemoryStore {
     }
 
     async fn fail_task(&self, _: &Ctx, request: FailTaskRequest) -> Result<FailTaskResponse> {
-        self.answer()?;
+        self.answer_or_hang().await?;
         self.with(|state| {
             let row = held(state, &request.lease)?;
             let will_retry = request.retryable && row.task.attempts < row.task.max_attempts;
@@ -304,7 +315,7 @@ impl Store for MemoryStore {
     }
 
     async fn release_tasks(&self, _: &Ctx, request: ReleaseTasksRequest) -> Result<ReleaseTasksResponse> {
-        self.answer()?;
+        self.answer_or_hang().await?;
         Ok(self.with(|state| {
             let all = request.leases.is_empty();
             if all {

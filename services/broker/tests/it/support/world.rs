@@ -52,6 +52,7 @@ impl World {
             lease: Duration::from_secs(15),
             task_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            farewell: Duration::from_secs(30),
         });
         world
     }

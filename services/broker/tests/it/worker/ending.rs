@@ -56,6 +56,7 @@ async fn urgent_work_goes_first_and_low_priority_does_not_starve() {
         lease: std::time::Duration::from_secs(15),
         task_timeout: std::time::Duration::from_secs(60),
         drain: std::time::Duration::from_secs(30),
+        farewell: std::time::Duration::from_secs(30),
     });
     for id in &low {
         world.store.until_status(id, "completed").await;

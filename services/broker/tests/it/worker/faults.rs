@@ -89,6 +89,7 @@ async fn a_lost_lease_aborts_the_engine_and_its_result_counts_for_nothing() {
         lease: Duration::from_millis(150),
         task_timeout: Duration::from_secs(60),
         drain: Duration::from_secs(30),
+        farewell: Duration::from_secs(30),
     });
     let id = world.store.submit("content_generation", &World::input("hang")).await;
     world.store.until_status(&id, "processing").await;
@@ -121,6 +122,7 @@ async fn a_claim_that_was_lost_and_won_again_ends_the_first_run() {
         lease: Duration::from_secs(3_600),
         task_timeout: Duration::from_secs(3_600),
         drain: Duration::from_secs(30),
+        farewell: Duration::from_secs(30),
     });
     let id = world.store.submit("content_generation", &World::input("hang")).await;
     world.until_engine_started(1).await;

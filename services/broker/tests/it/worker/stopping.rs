@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use sker_broker::app::WorkerOptions;
 use sker_bus::{Bus, topology::PROCESS_QUEUE};
@@ -7,7 +10,13 @@ use tokio::sync::Semaphore;
 use crate::support::{TestEngine, World};
 
 fn options(drain: Duration) -> WorkerOptions {
-    WorkerOptions { slots: 2, lease: Duration::from_secs(15), task_timeout: Duration::from_secs(60), drain }
+    WorkerOptions {
+        slots: 2,
+        lease: Duration::from_secs(15),
+        task_timeout: Duration::from_secs(60),
+        drain,
+        farewell: Duration::from_secs(30),
+    }
 }
 
 #[tokio::test]
@@ -74,6 +83,50 @@ async fn stopping_gives_back_what_cannot_finish_and_leaves_the_rest_in_the_queue
     assert_eq!(rows.iter().map(|row| row.released).sum::<u32>(), 2);
     // The store wakes the two again; the messages of the other three wait.
     assert_eq!(world.bus.depth(PROCESS_QUEUE).await, Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_does_not_hold_up_the_stop() {
+    let mut world = World::new(TestEngine::default());
+    world.start(WorkerOptions { farewell: Duration::from_secs(4), ..options(Duration::from_secs(5)) });
+    let id = world.store.submit("content_generation", &World::input("hang")).await;
+    world.until_engine_started(1).await;
+    world.store.hangs.store(true, Ordering::SeqCst);
+    world.store.submit("content_generation", &World::input("fine")).await;
+    let claiming = async {
+        while world.store.calls_while_away.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), claiming).await.expect("a claim is under way");
+    // The clock is the runtime's own: it moves only by what is waited for.
+    let begun = tokio::time::Instant::now();
+    let world = world.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(5 + 4 + 1), "{:?}", begun.elapsed());
+    assert_eq!(world.store.row(&id).task.status, "processing");
+    assert_eq!(world.bus.depth(PROCESS_QUEUE).await, Some(2), "both messages are back in their queue");
+}
+
+#[tokio::test]
+async fn a_worker_without_work_has_all_its_slots_free() {
+    let mut world = World::new(TestEngine::default());
+    world.start(options(Duration::from_secs(30)));
+    let (ended, hanging) = (World::input("fine"), World::input("hang"));
+    let id = world.store.submit("content_generation", &ended).await;
+    world.store.until_status(&id, "completed").await;
+    let broker = Arc::clone(world.broker.as_ref().unwrap());
+    let idle = async {
+        while !broker.running().is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), idle).await.unwrap();
+    assert_eq!(broker.free_slots(), 2);
+    let id = world.store.submit("content_generation", &hanging).await;
+    world.until_engine_started(2).await;
+    assert_eq!(broker.free_slots(), 1);
+    world.store.cancel(&id).await;
+    world.stop().await;
 }
 
 #[tokio::test]

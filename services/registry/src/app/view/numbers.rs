@@ -41,10 +41,6 @@ pub struct HealthStats {
     pub services_without_healthy_instance: Vec<String>,
     /// Services whose vanished instances are kept, as `group/service`.
     pub protected_services: Vec<String>,
-    /// Instances of all tenants that were removed because their leases ran out, since the start.
-    pub expirations: u64,
-    /// Pauses of the registry itself that leases were forgiven, since the start.
-    pub forgiven_stalls: u64,
 }
 
 /// The whole in numbers.
@@ -62,14 +58,6 @@ pub struct Stats {
     pub instances: usize,
     /// Healthy ones among them.
     pub healthy_instances: usize,
-    /// New instances of all tenants since the start.
-    pub registrations: u64,
-    /// Instances of all tenants taken out by request since the start.
-    pub deregistrations: u64,
-    /// Instances of all tenants removed because their leases ran out, since the start.
-    pub expirations: u64,
-    /// Leases of all tenants renewed since the start.
-    pub heartbeats: u64,
 }
 
 /// A stored event.

@@ -85,3 +85,35 @@ async fn of_many_at_once_with_one_key_one_makes_a_task() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_task_that_was_changed_is_answered_as_it_was_made() -> Result<()> {
+    let world = World::new().await?;
+    let path = world.path("/ai-tasks");
+    let body = json!({
+        "type": "semantic_analysis", "input_data": {"inputs": ["a"]}, "priority": "low", "max_attempts": 2,
+        "scheduled_at": "2999-01-01T00:00:00Z",
+    });
+    let first = create(&world.user, &path, "key", &body).await?.expect(201)?;
+    let task = format!("/api/v1/ai-tasks/{}", first.string("id")?);
+    let change = json!({"priority": "urgent", "max_attempts": 9, "timeout_ms": 5_000, "scheduled_at": null});
+    world.user.patch(&task, &change, None).await?.expect(200)?;
+    // With the quotes of a structured field (RFC 9651) it is the same key.
+    let again = create(&world.user, &path, "\"key\"", &body).await?.expect(201)?;
+    assert_eq!(again.body, first.body);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_late_repetition_does_not_make_again_what_was_deleted() -> Result<()> {
+    let world = World::new().await?;
+    let path = world.path("/ai-tasks");
+    let first = create(&world.user, &path, "key", &body("a")).await?.expect(201)?;
+    let task = format!("/api/v1/ai-tasks/{}", first.string("id")?);
+    world.user.post(&format!("{task}/cancel"), &json!({})).await?.expect(200)?;
+    world.user.delete(&task).await?.expect(204)?;
+    create(&world.user, &path, "key", &body("a")).await?.expect_problem(410, "gone")?;
+    let list = world.user.get(&path).await?.expect(200)?;
+    assert_eq!(list.body["data"], json!([]));
+    Ok(())
+}

@@ -220,7 +220,15 @@ async fn a_task_names_nodes_of_its_own_project_only() -> Result<()> {
 #[tokio::test]
 async fn a_path_that_names_no_id_names_nothing() -> Result<()> {
     let world = World::new().await?;
-    for path in ["projects/7", "projects/not-an-id/nodes", "nodes/%00", "ai-tasks/..%2f", "nowhere", "nodes/"] {
+    for path in [
+        "projects/7",
+        "projects/not-an-id/nodes",
+        "nodes/%00",
+        "ai-tasks/..%2f",
+        "nowhere",
+        "nodes/",
+        "ai-tasks/0198C0DE-0000-7000-8000-000000000000",
+    ] {
         let answer = world.user.get(&format!("/api/v1/{path}")).await?;
         assert!([400, 404].contains(&answer.status.as_u16()), "{path}: {}", answer.text);
         assert!(

@@ -41,7 +41,11 @@ async fn a_reused_refresh_token_revokes_its_family() -> Result<()> {
     let elsewhere = store.http.post("/api/v1/auth/login", &body).await?.expect(200)?;
     let second = refresh(&store, &first.body["refresh_token"]).await?.expect(200)?;
 
+    let newest = store.http.with_token(second.string("access_token")?);
+    newest.get("/api/v1/auth/me").await?.expect(200)?;
+
     refresh(&store, &first.body["refresh_token"]).await?.expect_problem(401, "unauthenticated")?;
+    newest.get("/api/v1/auth/me").await?.expect_problem(401, "unauthenticated")?;
     let third = refresh(&store, &second.body["refresh_token"]).await?;
     third.expect_problem(401, "unauthenticated").context("whoever has the newest token may be the thief")?;
     // Another sign-in is another family.

@@ -157,6 +157,8 @@ async fn nodes_are_found_by_text_tags_and_members() -> Result<()> {
     let price =
         make(json!({"title": "Price", "content": "100% of it", "tags": ["moonshine"], "status": "error"})).await?;
     let other = make(json!({"title": "中文标题", "content": "月亮", "tags": ["moon"]})).await?;
+    // SQLite knows the cases of ASCII letters only; what is spelled as it stands there is found all the same.
+    let umlaut = make(json!({"title": "Kein Ärger", "tags": ["Moon", "100%", "tag \"q\""]})).await?;
     for (query, expected) in [
         ("q=tides", vec![&tide]),
         ("q=SEA", vec![&tide]),
@@ -167,6 +169,11 @@ async fn nodes_are_found_by_text_tags_and_members() -> Result<()> {
         ("tags=moon", vec![&tide, &other]),
         ("tags=moon,sea", vec![&tide]),
         ("tags=moon&q=tides", vec![&tide]),
+        ("tags=Moon", vec![&umlaut]),
+        ("tags=100%25", vec![&umlaut]),
+        ("tags=tag%20%22q%22", vec![&umlaut]),
+        ("tags=moo", vec![]),
+        ("q=%C3%84rger", vec![&umlaut]),
         ("importance=5", vec![&tide]),
         ("status=error", vec![&price]),
         ("ai_generated=true", vec![]),

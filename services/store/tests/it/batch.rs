@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sker_testkit::Answer;
 use sker_types::new_id;
 
-use super::support::{World, ids};
+use super::support::{Setup, World, ids};
 
 async fn batch(world: &World, body: &Value) -> Result<Answer> {
     world.user.post(&world.path("/nodes:batch"), body).await
@@ -112,5 +112,27 @@ async fn an_empty_batch_is_no_fault() -> Result<()> {
     let world = World::new().await?;
     let done = batch(&world, &json!({})).await?.success()?;
     assert_eq!(done.body, json!({"created": [], "updated": [], "deleted": []}));
+    Ok(())
+}
+
+#[tokio::test]
+async fn thousands_of_nodes_are_made_in_one_batch() -> Result<()> {
+    let world = World::new().await?;
+    let nodes: Vec<_> = (0..3_000).map(|n| json!({"title": format!("{n}"), "content": "some text"})).collect();
+    let made = batch(&world, &json!({"create": nodes})).await?.success()?;
+    let made: Vec<&Value> = made.body["created"].as_array().into_iter().flatten().map(|node| &node["id"]).collect();
+    assert_eq!(made.len(), 3_000);
+    batch(&world, &json!({"delete": made})).await?.success()?;
+    assert_eq!(canvas(&world).await?["nodes"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_and_a_batch_may_have_twice_as_much() -> Result<()> {
+    let world = World::of(Setup::new()?.with("http.body_limit_bytes", "20000")).await?;
+    let node = json!({"title": "t", "content": "x".repeat(15_000)});
+    let refused = world.user.post(&world.path("/nodes"), &node).await?;
+    refused.expect_problem(413, "payload_too_large")?;
+    batch(&world, &json!({"create": [node]})).await?.success()?;
     Ok(())
 }

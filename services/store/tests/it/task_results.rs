@@ -1,10 +1,12 @@
 //! From a claim to a result, and what the result does to the task's node.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use sker_error::Code;
 
-use super::support::{World, lease_of};
+use super::support::{Broker, World, lease_of};
 
 fn generated(text: &str) -> Value {
     json!({
@@ -42,7 +44,11 @@ async fn a_task_shows_where_it_stands() -> Result<()> {
     assert_eq!((&done["output_data"], &done["error"]), (&output, &Value::Null));
     assert_eq!((&done["prompt_tokens"], &done["completion_tokens"]), (&json!(30), &json!(12)));
     assert_eq!(done["estimated_cost"], json!(0.25));
-    assert!(done["completed_at"].is_string());
+    assert_eq!(done["total_tokens"], json!(42));
+    assert!(done["completed_at"].is_string() && done["duration_ms"].is_number());
+    let events = world.heard(&format!("task:{task}"), "ai_task.completed", &task).await?;
+    let progress = events.iter().filter(|event| event.kind == "ai_task.progress");
+    assert_eq!(progress.map(|event| &event.data["progress"]).collect::<Vec<_>>(), [40, 100]);
     Ok(())
 }
 
@@ -196,6 +202,40 @@ async fn of_many_brokers_one_gets_a_task() -> Result<()> {
     assert_eq!(answers.iter().filter(|answer| answer.tasks.len() == 1).count(), 1);
     for refused in answers.iter().filter(|answer| answer.tasks.is_empty()) {
         assert_eq!(refused.unclaimed[0].reason, "held");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_completing_twice_at_once_one_has_an_effect() -> Result<()> {
+    let world = World::new().await?;
+    let node = world.node("one").await?;
+    let task = world.task(json!({"type": "content_generation", "node_id": node})).await?;
+    let (local, remote) = (world.broker("b"), Broker::new(Arc::new(world.store.client()?), "b"));
+    let lease = lease_of(&local.claim(&task).await?);
+    let output = generated("new text");
+    let (one, two) =
+        futures::future::try_join(local.complete(&lease, &output), remote.complete(&lease, &output)).await?;
+    assert!(one != two, "one of them is the repetition");
+    assert_eq!(world.node_now(&node).await?["version"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_cancelling_and_completing_at_once_exactly_one_wins() -> Result<()> {
+    let world = World::new().await?;
+    let broker = world.broker("b");
+    let (nothing, output) = (json!({}), generated("text"));
+    for _ in 0..8 {
+        let task = world.task(json!({})).await?;
+        let lease = lease_of(&broker.claim(&task).await?);
+        let path = format!("/api/v1/ai-tasks/{task}/cancel");
+        let (cancelled, completed) =
+            futures::future::join(world.user.post(&path, &nothing), broker.complete(&lease, &output)).await;
+        let (cancelled, completed) = (cancelled?.status == 200, completed.is_ok());
+        assert!(cancelled != completed, "cancelled: {cancelled}, completed: {completed}");
+        let ended = if cancelled { "cancelled" } else { "completed" };
+        assert_eq!(world.task_now(&task).await?["status"], ended);
     }
     Ok(())
 }

@@ -144,3 +144,30 @@ async fn a_lease_has_its_limits() -> Result<()> {
     assert_eq!(refused.fields()[0].field, "session_id");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_task_whose_every_session_ends_is_given_up() -> Result<()> {
+    let world = World::of(Setup::new()?.with("tasks.lost_leases", "3")).await?;
+    let task = world.task(json!({})).await?;
+    for round in 0..3 {
+        let broker = world.broker(&format!("b{round}"));
+        broker.claim(&task).await?;
+        assert_eq!(broker.release_all().await?, 1);
+    }
+    assert_eq!(world.until_status(&task, "failed").await?["error"]["code"], "broker_lost");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_given_back_costs_nothing_however_often() -> Result<()> {
+    let world = World::of(Setup::new()?.with("tasks.lost_leases", "2")).await?;
+    let task = world.task(json!({"max_attempts": 1})).await?;
+    let broker = world.broker("b");
+    for _ in 0..4 {
+        let lease = lease_of(&broker.claim(&task).await?);
+        assert_eq!(broker.release(&lease).await?, 1);
+        assert_eq!(broker.release(&lease).await?, 0, "repeating it does nothing");
+    }
+    assert_eq!(world.until_status(&task, "queued").await?["attempts"], 0);
+    Ok(())
+}

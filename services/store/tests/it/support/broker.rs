@@ -86,6 +86,12 @@ impl Broker {
         Ok(self.store.fail_task(&Self::ctx(), request).await?.will_retry)
     }
 
+    /// Gives one claim back; answers how many were given back.
+    pub async fn release(&self, lease: &Lease) -> Result<u32> {
+        let request = ReleaseTasksRequest { session_id: self.session.clone(), leases: vec![lease.clone()] };
+        Ok(self.store.release_tasks(&Self::ctx(), request).await?.released)
+    }
+
     /// Gives everything back that this session holds.
     pub async fn release_all(&self) -> Result<u32> {
         let request = ReleaseTasksRequest { session_id: self.session.clone(), leases: Vec::new() };

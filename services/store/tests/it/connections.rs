@@ -63,6 +63,11 @@ async fn no_edge_is_drawn_twice() -> Result<()> {
     // The other way round is another edge.
     let back = json!({"source_node_id": two, "target_node_id": one, "type": "reference"});
     world.user.post(&edges, &back).await?.expect(201)?;
+    // And so is one that ends elsewhere on the node.
+    let mut handled = body.clone();
+    handled["source_handle"] = json!("right");
+    world.user.post(&edges, &handled).await?.expect(201)?;
+    world.user.post("/api/v1/connections", &body).await?.expect_problem(409, "conflict")?;
     // Neither is an edge moved onto another.
     let moved = world.connection(&one, &three).await?;
     let moved = format!("/api/v1/connections/{moved}");
@@ -100,6 +105,10 @@ async fn both_ends_of_an_edge_are_nodes_of_its_project() -> Result<()> {
             details.push(refused.body["errors"].to_string().replace(bad, ""));
         }
     }
+    // Without a project in the path it is that of the source.
+    let body = json!({"source_node_id": elsewhere, "target_node_id": one, "type": "input"});
+    let refused = world.user.post("/api/v1/connections", &body).await?.expect(400)?;
+    assert_eq!(refused.field_errors(), ["target_node_id"]);
     details.dedup();
     assert_eq!(details.len(), 1, "what is another's looks like what is not there: {details:?}");
     let two = world.node("two").await?;

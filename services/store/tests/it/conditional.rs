@@ -125,3 +125,20 @@ async fn what_is_updated_by_patch_says_so_to_put() -> Result<()> {
     assert!(refused.header("allow").is_some_and(|allow| allow.contains("GET") && allow.contains("POST")));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_canvas_is_sent_again_when_anything_on_it_has_changed() -> Result<()> {
+    let world = World::new().await?;
+    let node = world.node("one").await?;
+    let path = world.path("/canvas");
+    for (changed, change) in
+        [(world.path(""), json!({"name": "x"})), (format!("/api/v1/nodes/{node}"), json!({"title": "x"}))]
+    {
+        let tag = world.user.get(&path).await?.expect(200)?.header("etag").context("an ETag")?.to_owned();
+        let read = || world.user.request(Method::GET, &path).header("If-None-Match", &tag);
+        world.user.send(read()).await?.expect(304)?;
+        world.user.patch(&changed, &change, None).await?.expect(200)?;
+        world.user.send(read()).await?.expect(200).context(changed)?;
+    }
+    Ok(())
+}

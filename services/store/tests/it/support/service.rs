@@ -24,6 +24,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Signs the tokens of every test store.
 const SECRET: &str = "qx7-ZtU2rnB9kW4mLp0VaEo8sYhJcDfG";
 
+/// Where to find a PostgreSQL server to run on instead of SQLite; each test has a schema of its own.
+const POSTGRES_URL: &str = "SKER_TEST_POSTGRES_URL";
+
 /// The first administrator.
 pub const ADMIN: &str = "admin@example.org";
 
@@ -63,9 +66,15 @@ impl Setup {
             boot: 1,
             overrides: Vec::new(),
         };
+        let setup = match std::env::var(POSTGRES_URL) {
+            Ok(url) => {
+                let schema = format!("t{}", sker_types::new_id().simple());
+                setup.with("database.url", &url).with("database.schema", &schema)
+            }
+            Err(_) => setup.with("database.url", &url),
+        };
         Ok(setup
             .with("jwt_secret", SECRET)
-            .with("database.url", &url)
             .with("http.workers", "1")
             .with("admin.email", ADMIN)
             .with("admin.password", super::PASSWORD)

@@ -173,3 +173,20 @@ async fn tasks_are_found_by_what_is_documented() -> Result<()> {
     }
     Ok(())
 }
+
+/// Such a time could be stored and not be read again: no list, and no reconciler, would get past it.
+#[tokio::test]
+async fn a_time_that_leads_out_of_the_calendar_is_refused() -> Result<()> {
+    let world = World::new().await?;
+    for time in ["9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00+12:00"] {
+        let body = json!({"type": "semantic_analysis", "input_data": {"inputs": ["x"]}, "scheduled_at": time});
+        let refused = create(&world, &body).await?.expect_problem(400, "validation_failed").context(time)?;
+        assert_eq!(refused.field_errors(), ["scheduled_at"]);
+    }
+    world.task(json!({"scheduled_at": "9999-12-31T23:59:59Z"})).await?;
+    assert_eq!(
+        world.user.get("/api/v1/ai-tasks").await?.expect(200)?.body["data"][0]["scheduled_at"],
+        "9999-12-31T23:59:59Z"
+    );
+    Ok(())
+}
