@@ -2,6 +2,10 @@ use serde_json::{Map, Value};
 
 use crate::{Error, FieldError, Result};
 
+/// How deep an open object may be nested. JSON readers stop at some depth (serde_json at 128), and what was taken here must
+/// still be readable inside the events and messages that carry it.
+pub const MAX_DEPTH: usize = 64;
+
 /// What a body says about a field: nothing, `null`, or a value. Merge patch (RFC 7396) needs all three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patch<T> {
@@ -161,11 +165,15 @@ impl Fields {
         self.read(field, "true or false", |value| value.as_bool().ok_or(value))
     }
 
-    /// An object with whatever the client likes in it.
+    /// An object with whatever the client likes in it, nested at most [`MAX_DEPTH`] deep.
     pub fn object(&mut self, field: &str) -> Patch<Map<String, Value>> {
         self.read(field, "an object", |value| match value {
             Value::Object(map) => Ok(map),
             other => Err(other),
+        })
+        .check(self, field, |map| match map.values().all(|value| is_within(value, MAX_DEPTH - 1)) {
+            true => Ok(()),
+            false => Err(("too_deep", format!("must be nested at most {MAX_DEPTH} deep"))),
         })
     }
 
@@ -249,6 +257,15 @@ impl Fields {
     }
 }
 
+/// Whether a value is nested at most so deep.
+fn is_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
+        Value::Object(map) => depth > 0 && map.values().all(|item| is_within(item, depth - 1)),
+        _ => true,
+    }
+}
+
 impl<T> Patch<T> {
     fn check(
         self,
@@ -323,6 +340,18 @@ mod tests {
         let error = fields.finish().unwrap_err();
         let named: Vec<_> = error.fields().iter().map(|f| f.field.as_str()).collect();
         assert_eq!(named, ["position.x", "position.z"]);
+    }
+
+    #[test]
+    fn an_object_is_nested_only_so_deep() {
+        let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!({"a": inner}));
+        let read = |depth: usize| {
+            let mut fields = Fields::new(json!({"metadata": nested(depth)})).unwrap();
+            fields.object("metadata");
+            fields.finish()
+        };
+        read(MAX_DEPTH).unwrap();
+        assert_eq!(read(MAX_DEPTH + 1).unwrap_err().fields()[0].code, "too_deep");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod problem;
 use std::{error::Error as StdError, fmt};
 
 pub use code::Code;
-pub use fields::{Fields, Patch};
+pub use fields::{Fields, MAX_DEPTH, Patch};
 pub use problem::{FieldError, Problem};
 
 /// A result with [`Error`].
