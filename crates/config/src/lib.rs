@@ -48,7 +48,7 @@ pub use environment::Environment;
 pub use faults::{Fault, Faults};
 pub use layers::Layers;
 pub use load::{RawConfig, dump, load};
-pub use redact::{REDACTED, is_secret_key, redact_json, redact_text};
+pub use redact::{REDACTED, is_secret_key, redact_text};
 pub use tree::file_sections;
 
 /// The exit status of a program whose configuration is wrong (`EX_USAGE` of sysexits).

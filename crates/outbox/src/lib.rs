@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub use entity::{Channels, Model as OutboxRow};
 pub use metrics::RelayMetrics;
 pub use migration::{CreateOutbox, migration};
-pub use relay::{BATCH, NoHook, Relay, RelayHook};
+pub use relay::{BATCH, Relay, RelayHook};
 pub use row::{NewRow, append};
 use tokio::sync::Notify;
 

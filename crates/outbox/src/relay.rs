@@ -37,16 +37,6 @@ pub trait RelayHook: Send + Sync + 'static {
     async fn published(&self, tx: &DatabaseTransaction, rows: &[OutboxRow]) -> Result<()>;
 }
 
-/// For services that have nothing to add.
-pub struct NoHook;
-
-#[async_trait]
-impl RelayHook for NoHook {
-    async fn published(&self, _tx: &DatabaseTransaction, _rows: &[OutboxRow]) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// Carries rows from the outbox to the realtime log and the bus. Run one per database; a second one does no harm but
 /// repeat messages.
 pub struct Relay {

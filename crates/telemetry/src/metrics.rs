@@ -5,8 +5,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
 /// Upper bounds of latencies in seconds, from half a millisecond to half a minute.
@@ -33,7 +33,6 @@ struct Inner {
 enum Made {
     Counter(IntCounterVec),
     Gauge(IntGaugeVec),
-    FloatGauge(GaugeVec),
     Histogram(HistogramVec),
 }
 
@@ -94,21 +93,6 @@ impl Metrics {
         gauge
     }
 
-    /// A gauge.
-    pub fn float_gauge(&self, name: &str, help: &str) -> Gauge {
-        self.float_gauge_vec(name, help, &[]).with_label_values::<&str>(&[])
-    }
-
-    /// Gauges by labels.
-    pub fn float_gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        let made = self.make(name, || {
-            let gauge = GaugeVec::new(Opts::new(name, help), labels).expect(VALID);
-            (Made::FloatGauge(gauge.clone()), Box::new(gauge))
-        });
-        let Made::FloatGauge(gauge) = made else { panic!("the metric {name} is not a gauge") };
-        gauge
-    }
-
     /// A histogram of seconds.
     pub fn histogram(&self, name: &str, help: &str) -> Histogram {
         self.histogram_vec(name, help, &[]).with_label_values::<&str>(&[])
@@ -116,13 +100,8 @@ impl Metrics {
 
     /// Histograms of seconds by labels.
     pub fn histogram_vec(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        self.histogram_vec_with(name, help, labels, &LATENCY_BUCKETS)
-    }
-
-    /// Histograms by labels, with upper bounds of one's own.
-    pub fn histogram_vec_with(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         let made = self.make(name, || {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
             let histogram = HistogramVec::new(options, labels).expect(VALID);
             (Made::Histogram(histogram.clone()), Box::new(histogram))
         });
@@ -159,7 +138,6 @@ mod tests {
         let metrics = Metrics::new("store");
         metrics.counter_vec("http_requests_total", "Requests.", &["status"]).with_label_values(&["200"]).inc_by(3);
         metrics.gauge("tasks_running", "Tasks.").set(2);
-        metrics.float_gauge("share", "A share.").set(0.5);
         metrics.histogram("http_request_seconds", "Latency.").observe(0.003);
         let text = metrics.encode();
         for line in [
@@ -167,7 +145,6 @@ mod tests {
             "# TYPE http_requests_total counter",
             r#"http_requests_total{status="200",service="store"} 3"#,
             r#"tasks_running{service="store"} 2"#,
-            r#"share{service="store"} 0.5"#,
             r#"http_request_seconds_bucket{service="store",le="0.0025"} 0"#,
             r#"http_request_seconds_bucket{service="store",le="0.005"} 1"#,
             r#"http_request_seconds_count{service="store"} 1"#,

@@ -16,8 +16,8 @@ impl RoundRobin {
         RoundRobin { next: AtomicUsize::new(0) }
     }
 
-    /// Begins at some position, so that many clients that start together do not all begin with the same instance.
-    pub const fn starting_at(position: usize) -> Self {
+    #[cfg(test)]
+    const fn starting_at(position: usize) -> Self {
         RoundRobin { next: AtomicUsize::new(position) }
     }
 
