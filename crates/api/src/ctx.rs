@@ -60,9 +60,32 @@ impl Ctx {
     pub async fn bound<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         match self.remaining() {
             None => call.await,
-            Some(left) => tokio::time::timeout(left, call)
-                .await
-                .unwrap_or_else(|_| Err(Error::timeout("the deadline passed before there was an answer"))),
+            // Such a call is not even begun; the timer below would let it run as far as it gets without waiting.
+            Some(left) if left.is_zero() => Err(past_deadline()),
+            Some(left) => tokio::time::timeout(left, call).await.unwrap_or_else(|_| Err(past_deadline())),
         }
+    }
+}
+
+fn past_deadline() -> Error {
+    Error::timeout("the deadline passed before there was an answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use sker_error::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_past_its_deadline_is_not_even_begun() {
+        let ctx = Ctx::service("test").within(Duration::ZERO);
+        let mut begun = false;
+        let call = async {
+            begun = true;
+            Ok(())
+        };
+        assert_eq!(ctx.bound(call).await.unwrap_err().code(), Code::Timeout);
+        assert!(!begun);
     }
 }

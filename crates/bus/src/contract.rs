@@ -1,4 +1,4 @@
-//! What every [`Bus`] must do, as one suite that each implementation's tests run: memory here, RabbitMQ later.
+//! What every [`Bus`] must do, as one suite that each implementation's tests run.
 //!
 //! It is test support: a broken promise panics.
 
@@ -28,6 +28,7 @@ where
     an_unknown_exchange_or_queue_is_an_error(make().await).await;
     no_more_is_handed_out_than_the_prefetch(make().await).await;
     what_is_not_acknowledged_comes_again(make().await).await;
+    a_dropped_consumer_gives_back_what_nobody_took(make().await).await;
     a_message_that_always_fails_becomes_a_dead_letter(make().await).await;
     a_rejected_message_becomes_a_dead_letter(make().await).await;
     consumers_share_the_work(make().await).await;
@@ -152,6 +153,25 @@ async fn what_is_not_acknowledged_comes_again(bus: impl Bus) {
     let mut another = consume(&bus, PROCESS_QUEUE, 1).await;
     ack(next(&mut another).await).await;
     nothing_comes(&mut another).await;
+}
+
+async fn a_dropped_consumer_gives_back_what_nobody_took(bus: impl Bus) {
+    publish(&bus, LLM_DIRECT, (0..5).map(work).collect()).await;
+    let mut consumer = consume(&bus, PROCESS_QUEUE, 5).await;
+    let held = next(&mut consumer).await;
+    drop(consumer);
+    let mut another = consume(&bus, PROCESS_QUEUE, 5).await;
+    let mut seen = HashSet::from([number(&held)]);
+    for _ in 0..4 {
+        let delivery = next(&mut another).await;
+        seen.insert(number(&delivery));
+        ack(delivery).await;
+    }
+    assert_eq!(seen, (0..5).collect());
+    nothing_comes(&mut another).await;
+    // What is in hand can still be settled.
+    held.requeue().await.expect("the bus hears it");
+    ack(next(&mut another).await).await;
 }
 
 async fn a_message_that_always_fails_becomes_a_dead_letter(bus: impl Bus) {

@@ -1,17 +1,19 @@
 //! Messages between services.
 //!
 //! A [`Bus`] carries [`Message`]s from exchanges to queues as AMQP 0-9-1 does, with the exchanges, queues and bindings of
-//! [`topology`]. [`memory::MemoryBus`] is one inside this process; RabbitMQ is another. Services see only the trait.
+//! [`topology`]. [`memory::MemoryBus`] is one inside this process, [`AmqpBus`] is RabbitMQ. Services see only the trait.
 //!
 //! The bus promises wake-ups, not durability: the database row is the truth, and whoever wrote it sends the message again
 //! when nothing comes of it. Deliveries are at least once and in no promised order.
 
+mod amqp;
 pub mod contract;
 mod delivery;
 pub mod memory;
 mod message;
 pub mod topology;
 
+pub use amqp::{AmqpBus, AmqpConfig};
 use async_trait::async_trait;
 pub use delivery::{Consumer, Delivery, Outcome, Settle};
 pub use memory::MemoryBus;
@@ -44,6 +46,14 @@ pub trait Bus: Send + Sync + 'static {
     /// Whether messages can be published and consumed now, as far as is known without asking.
     fn is_healthy(&self) -> bool;
 
+    /// Why it is not healthy; `None` when it is.
+    fn trouble(&self) -> Option<String> {
+        (!self.is_healthy()).then(|| "the message bus is away".to_owned())
+    }
+
     /// Messages that wait in a queue, those being delivered not counted; `None` when unknown.
     async fn depth(&self, queue: &str) -> Option<u64>;
+
+    /// Takes nothing more, gives what was published already a bounded time to be confirmed, and ends. Consumers end too.
+    async fn close(&self);
 }

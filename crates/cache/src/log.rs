@@ -43,4 +43,13 @@ pub trait RealtimeLog: Send + Sync + 'static {
 
     /// The sequence number that a new reader goes on from: that of the last event, or the one before the first.
     async fn latest(&self, channel: &str) -> Result<u64>;
+
+    /// [`RealtimeLog::latest`] of many channels, in their order.
+    async fn latest_many(&self, channels: &[String]) -> Result<Vec<u64>> {
+        let mut all = Vec::with_capacity(channels.len());
+        for channel in channels {
+            all.push(self.latest(channel).await?);
+        }
+        Ok(all)
+    }
 }

@@ -249,6 +249,14 @@ mod tests {
     async fn it_keeps_the_contract() {
         contract::run(|| async { MemoryLog::new(1, MemoryLogOptions::default()) }).await;
         contract::run(|| async { MemoryLog::new(7, MemoryLogOptions::default()) }).await;
+        for boot in [1, 7] {
+            contract::run_bounded(MemoryLog::new(boot, small(4, 10)), 4).await;
+        }
+        let boot = std::sync::atomic::AtomicU32::new(1);
+        contract::run_lost(MemoryLog::new(1, MemoryLogOptions::default()), async |_| {
+            MemoryLog::new(boot.fetch_add(1, Ordering::Relaxed) + 1, MemoryLogOptions::default())
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -1,14 +1,18 @@
 //! Column definitions for migrations, in the types that SeaORM reads and writes alike on every database.
 //!
-//! | helper | Rust | PostgreSQL | SQLite |
-//! |---|---|---|---|
-//! | [`id`], [`uuid`] | `Uuid` | `uuid` | 16 bytes (BLOB): `ORDER BY` is the order of UUIDv7, that is of time |
-//! | [`time`] | `sker_types::Time` | `timestamptz` | RFC 3339 text in UTC, see below |
-//! | [`json`] | `serde_json::Value` | `jsonb` | text |
-//! | [`boolean`] | `bool` | `bool` | 0 or 1 |
-//! | [`double`] | `f64` | `double precision` | REAL |
-//! | [`integer`], [`big_integer`], [`version`] | `i32`, `i64`, `i64` | `integer`, `bigint` | INTEGER |
-//! | [`text`] | `String` | `text` | TEXT |
+//! | helper | Rust | PostgreSQL | MySQL | SQLite |
+//! |---|---|---|---|---|
+//! | [`id`], [`uuid`] | `Uuid` | `uuid` | `binary(16)` | 16 bytes (BLOB): `ORDER BY` is the order of UUIDv7, that is of time |
+//! | [`time`] | `sker_types::Time` | `timestamptz` | `datetime(6)`, see below | RFC 3339 text in UTC, see below |
+//! | [`json`] | `serde_json::Value` | `jsonb` | `json` | text |
+//! | [`boolean`] | `bool` | `bool` | 0 or 1 | 0 or 1 |
+//! | [`double`] | `f64` | `double precision` | `double` | REAL |
+//! | [`integer`], [`big_integer`], [`version`] | `i32`, `i64`, `i64` | `integer`, `bigint` | `int`, `bigint` | INTEGER |
+//! | [`text`] | `String` | `text` | `text`: at most 64 KiB | TEXT |
+//! | [`key`] | `String` | `varchar` | `varchar` | TEXT |
+//!
+//! **MySQL** indexes only text of a bounded length: use [`key`]. A migration that is to run there makes its tables with
+//! [`crate::create_table`], which also gives times their type.
 //!
 //! **Time on SQLite.** sqlx writes `2026-01-31T12:00:00+00:00`, with `.123` or `.123456` after the seconds where they are
 //! not zero. One instant has one spelling, and since `+` sorts before `.` and `.` before the digits, the order of
@@ -98,6 +102,11 @@ pub fn text(name: impl IntoIden) -> ColumnDef {
 /// Text of any length or NULL.
 pub fn text_null(name: impl IntoIden) -> ColumnDef {
     ColumnDef::new(name).text().null().take()
+}
+
+/// Text of at most so many characters, which every database can index.
+pub fn key(name: impl IntoIden, length: u32) -> ColumnDef {
+    ColumnDef::new(name).string_len(length).not_null().take()
 }
 
 /// The row's `version`: starts at 1 and grows with every change; the quoted number is the ETag.

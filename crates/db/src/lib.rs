@@ -5,6 +5,7 @@
 //! - **SQLite**: one file per service in WAL mode with `synchronous=FULL`. Exactly one connection writes, and its
 //!   transactions begin with `BEGIN IMMEDIATE`; a pool beside it can only read (`query_only`).
 //! - **PostgreSQL**: one pool; `search_path` decides the schema, so that no entity names one.
+//! - **MySQL and MariaDB**: one pool; strict mode, UTC, utf8mb4, `READ COMMITTED`, whatever the server's configuration says.
 //!
 //! ```no_run
 //! # use sea_orm_migration::MigratorTrait;
@@ -24,27 +25,35 @@
 //! While a transaction is open, read through the transaction, not through [`Db::write`]: on SQLite the writer has one
 //! connection, and the transaction holds it.
 
+mod access;
 pub mod column;
 mod config;
 mod connect;
 mod error;
+mod leader;
 mod metrics;
+mod migrate;
+mod mysql;
+mod postgres;
+mod session;
+mod sqlite;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+pub use access::{Access, Transaction};
 pub use config::DbConfig;
 pub use error::{db_error, is_unique_violation, unique_violation};
+pub use migrate::{create_index, create_table};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DbBackend, IsolationLevel, SqliteTransactionMode, Statement, TransactionOptions,
 };
-use sea_orm_migration::MigratorTrait;
-use sker_error::{Error, Result};
+use sker_error::{Code, Error, Result};
 
 use crate::connect::Pools;
-
-/// The first half of the advisory lock's key, "SKER"; the second is a hash of the schema's name.
-const MIGRATION_LOCK_CLASS: i32 = i32::from_be_bytes(*b"SKER");
 
 /// A database: where to write, and where to read what may be a moment older than an open transaction.
 ///
@@ -55,8 +64,8 @@ pub struct Db {
 }
 
 struct Inner {
-    writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    writer: Access,
+    reader: Access,
     backend: DbBackend,
     schema: Option<String>,
     pools: Pools,
@@ -67,14 +76,17 @@ impl Db {
     /// Opens a database. A missing SQLite file is made (mode 0600) with its directory.
     ///
     /// # Errors
-    /// `invalid_request` for a URL or schema that cannot be used, `unavailable` when the server does not answer.
+    /// `invalid_request` for a URL or schema that cannot be used and for a user that the server does not let in,
+    /// `unavailable` when the server does not answer.
     pub async fn connect(config: &DbConfig) -> Result<Self> {
         let pools = connect::open(config).await?;
         let (writer, reader, backend) = pools.connections();
+        // A file's connections do not break.
+        let size = if backend == DbBackend::Sqlite { 0 } else { config.max_connections.max(1) };
         Ok(Db {
             inner: Arc::new(Inner {
-                writer,
-                reader,
+                writer: Access::writer(writer, size),
+                reader: Access::reader(reader, size),
                 backend,
                 schema: config.schema.clone(),
                 pools,
@@ -83,13 +95,36 @@ impl Db {
         })
     }
 
-    /// For single statements that change something; everything else that writes goes through [`Db::begin`].
-    pub fn write(&self) -> &DatabaseConnection {
+    /// [`Self::connect`], tried again with growing pauses while the server is not available; after `limit` no new try
+    /// begins. A service may start before its database does.
+    pub async fn connect_within(config: &DbConfig, limit: Duration) -> Result<Self> {
+        const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+        let deadline = Instant::now() + limit;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let error = match Self::connect(config).await {
+                Err(error) if error.code() == Code::Unavailable => error,
+                done => return done,
+            };
+            if Instant::now() + pause > deadline {
+                return Err(error);
+            }
+            let cause = error.cause().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(db.error = cause, "the database does not answer yet; it is tried again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// For single statements that change something; everything else that writes goes through [`Db::begin`]. One that fails
+    /// because its connection broke is `unavailable` ([`db_error`]) and not tried again: it may have been done.
+    pub fn write(&self) -> &Access {
         &self.inner.writer
     }
 
-    /// For reads outside of a transaction. Sees everything committed before the read began.
-    pub fn read(&self) -> &DatabaseConnection {
+    /// For reads outside of a transaction. Sees everything committed before the read began. A read on a broken connection
+    /// is tried again on another.
+    pub fn read(&self) -> &Access {
         &self.inner.reader
     }
 
@@ -100,35 +135,29 @@ impl Db {
 
     /// Begins a transaction that may write: `BEGIN IMMEDIATE` on SQLite, so that it cannot fail half way because
     /// another one writes. Dropping it rolls back.
-    pub async fn begin(&self) -> Result<DatabaseTransaction> {
+    pub async fn begin(&self) -> Result<Transaction> {
         let started = Instant::now();
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let transaction = self.inner.writer.begin_with_options(options).await.map_err(db_error)?;
+        let transaction = self.inner.writer.begin(options).await.map_err(db_error)?;
         self.inner.begin_wait.observe(started.elapsed().as_secs_f64());
         Ok(transaction)
     }
 
-    /// Applies what is pending, all or nothing: a process that dies half way leaves nothing behind. Any number of
-    /// replicas may do so at once; on PostgreSQL they take turns under an advisory lock of the schema.
-    pub async fn migrate<M: MigratorTrait>(&self) -> Result<()> {
-        let transaction = self.begin().await?;
-        if self.inner.backend == DbBackend::Postgres {
-            let lock = Statement::from_sql_and_values(
-                DbBackend::Postgres,
-                "SELECT pg_advisory_xact_lock($1, hashtext($2))",
-                [MIGRATION_LOCK_CLASS.into(), self.inner.schema.clone().unwrap_or_default().into()],
-            );
-            transaction.query_one_raw(lock).await.map_err(db_error)?;
-            if let Some(schema) = &self.inner.schema {
-                let create = format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
-                transaction.execute_unprepared(&create).await.map_err(db_error)?;
-            }
-        }
-        M::up(&transaction, None).await.map_err(db_error)?;
-        transaction.commit().await.map_err(db_error)
+    /// Begins a transaction of reads that all see one state, and that cannot write.
+    pub async fn begin_read(&self) -> Result<Transaction> {
+        let options = match self.inner.backend {
+            // Its transactions see one state and its readers cannot write in any case; asked for it, it only complains.
+            DbBackend::Sqlite => TransactionOptions::default(),
+            _ => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            },
+        };
+        self.inner.reader.begin(options).await.map_err(db_error)
     }
 
     /// Whether the database answers.

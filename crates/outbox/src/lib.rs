@@ -14,12 +14,16 @@
 mod entity;
 mod metrics;
 mod migration;
+mod notify;
 mod publish;
 mod queries;
 mod relay;
 mod row;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 pub use entity::{Channels, Model as OutboxRow};
 pub use metrics::RelayMetrics;
@@ -30,9 +34,28 @@ use tokio::sync::Notify;
 
 /// Tells the relay that there is something to carry. Call [`Outbox::wake`] after the commit; without it the relay looks
 /// once a second.
+///
+/// Where several processes share a database on PostgreSQL and one of them relays, the others [`Outbox::forward`] their
+/// wakes and that one [`Outbox::listen`]s, by NOTIFY. Not in the transaction that writes, because those that notify
+/// commit one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
-    signal: Arc<Notify>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Relays that run in this process.
+    relays: AtomicUsize,
+    /// For the relay of this process.
+    here: Notify,
+    /// For that of another process.
+    elsewhere: Notify,
+}
+
+/// As long as it lives, a relay runs in this process.
+pub(crate) struct RelayedHere {
+    shared: Arc<Shared>,
 }
 
 impl Outbox {
@@ -43,10 +66,28 @@ impl Outbox {
 
     /// Something was committed. Never waits; any number of calls before the relay looks count as one.
     pub fn wake(&self) {
-        self.signal.notify_one();
+        match self.shared.relays.load(Ordering::Acquire) {
+            0 => self.shared.elsewhere.notify_one(),
+            _ => self.shared.here.notify_one(),
+        }
     }
 
     pub(crate) async fn awoken(&self) {
-        self.signal.notified().await;
+        self.shared.here.notified().await;
+    }
+
+    pub(crate) async fn awoken_elsewhere(&self) {
+        self.shared.elsewhere.notified().await;
+    }
+
+    pub(crate) fn relayed_here(&self) -> RelayedHere {
+        self.shared.relays.fetch_add(1, Ordering::AcqRel);
+        RelayedHere { shared: self.shared.clone() }
+    }
+}
+
+impl Drop for RelayedHere {
+    fn drop(&mut self) {
+        self.shared.relays.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) done: Vec<OutboxRow>,
     /// Routes on which the bus refused something.
     pub(crate) refused: HashSet<Route>,
+    /// The log took something.
+    pub(crate) log_answers: bool,
     /// The log does not answer: rows that show in channels wait.
     pub(crate) log_error: Option<Error>,
     /// The bus does not answer: everything waits.
@@ -54,50 +56,59 @@ pub(crate) struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    /// Carries out rows: first into their channels, in order, then to their exchanges.
-    pub(crate) async fn publish(&self, rows: Vec<OutboxRow>, log_is_down: bool) -> Outcome {
+    /// Carries out rows: messages first, since they wait for no log, then events, into their channels in order and then to
+    /// their exchange.
+    pub(crate) async fn publish(&self, rows: Vec<OutboxRow>) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut shown = HashSet::new();
-        if !log_is_down {
-            match self.show(&rows, &mut outcome).await {
-                Ok(positions) => shown = positions,
-                Err(error) => {
-                    outcome.bus_error = Some(error);
-                    return outcome;
-                }
-            }
-        }
-        // With the log away all events wait: one that shows nowhere must not overtake one of its aggregate that does.
-        let log_is_down = log_is_down || outcome.log_error.is_some();
-        let waits = |row: &OutboxRow| log_is_down && row.exchange.as_deref() == Some(EVENTS_TOPIC);
-        let is_ready = |row: &OutboxRow| match row.channels.0.is_empty() {
-            true => !waits(row),
-            false => shown.contains(&row.position),
-        };
-        let ready: Vec<&OutboxRow> = rows.iter().filter(|row| is_ready(row)).collect();
-        let mut done: HashSet<i64> =
-            ready.iter().filter(|row| row.exchange.is_none()).map(|row| row.position).collect();
-        for ((_, exchange), rows) in waves(&ready) {
-            // A route that refused a row takes none after it.
-            let rows = rows.into_iter().filter(|row| !outcome.refused.contains(&Route::of(exchange, &row.key)));
-            if let Err(error) = self.send(exchange, rows.collect(), &mut done, &mut outcome.refused).await {
-                outcome.bus_error = Some(error);
-                break;
-            }
+        let mut done = HashSet::new();
+        if let Err(error) = self.carry(&rows, &mut done, &mut outcome).await {
+            outcome.bus_error = Some(error);
         }
         outcome.done = rows.into_iter().filter(|row| done.contains(&row.position)).collect();
         outcome
     }
 
+    /// An error is the bus's.
+    async fn carry(&self, rows: &[OutboxRow], done: &mut HashSet<i64>, outcome: &mut Outcome) -> Result<()> {
+        let (events, messages): (Vec<&OutboxRow>, Vec<&OutboxRow>) = rows.iter().partition(|row| is_event(row));
+        self.send_in_waves(&messages, done, &mut outcome.refused).await?;
+        let shown = self.show(&events, outcome).await?;
+        // With the log away all events wait: one that shows nowhere must not overtake one of its aggregate that does.
+        let is_ready = |row: &&OutboxRow| match row.channels.0.is_empty() {
+            true => outcome.log_error.is_none(),
+            false => shown.contains(&row.position),
+        };
+        let ready: Vec<&OutboxRow> = events.into_iter().filter(is_ready).collect();
+        done.extend(ready.iter().filter(|row| row.exchange.is_none()).map(|row| row.position));
+        self.send_in_waves(&ready, done, &mut outcome.refused).await
+    }
+
+    async fn send_in_waves(
+        &self,
+        rows: &[&OutboxRow],
+        done: &mut HashSet<i64>,
+        refused: &mut HashSet<Route>,
+    ) -> Result<()> {
+        for ((_, exchange), rows) in waves(rows) {
+            // A route that refused a row takes none after it.
+            let rows = rows.into_iter().filter(|row| !refused.contains(&Route::of(exchange, &row.key))).collect();
+            self.send(exchange, rows, done, refused).await?;
+        }
+        Ok(())
+    }
+
     /// Appends rows to their channels and tells the gateways; answers the positions of those that are shown. An error is
     /// the bus's. Once the log fails, later rows wait, or a channel's order would break.
-    async fn show(&self, rows: &[OutboxRow], outcome: &mut Outcome) -> Result<HashSet<i64>> {
+    async fn show(&self, rows: &[&OutboxRow], outcome: &mut Outcome) -> Result<HashSet<i64>> {
         let mut shown = HashSet::new();
         let mut messages = Vec::new();
         'rows: for row in rows.iter().filter(|row| !row.channels.0.is_empty()) {
             for channel in &row.channels.0 {
                 match self.append(channel, row).await {
-                    Ok(message) => messages.push(message),
+                    Ok(message) => {
+                        outcome.log_answers = true;
+                        messages.push(message);
+                    }
                     Err(error) => {
                         outcome.log_error = Some(error);
                         break 'rows;
@@ -157,6 +168,12 @@ impl Publisher<'_> {
         message.time = row.created_at;
         message
     }
+}
+
+/// Whether a row has to do with the realtime log, be it that another one of its aggregate shows there. The others are
+/// messages: work to be done.
+fn is_event(row: &OutboxRow) -> bool {
+    row.exchange.as_deref().is_none_or(|exchange| exchange == EVENTS_TOPIC)
 }
 
 /// Splits rows so that no call to the bus has two of the same aggregate on the same exchange: a call may take the second and

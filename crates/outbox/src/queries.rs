@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
-use sker_db::{Db, db_error};
+use sker_bus::topology::EVENTS_TOPIC;
+use sker_db::{Db, Transaction, db_error};
 use sker_error::Result;
 use sker_types::Time;
 
@@ -20,9 +20,9 @@ use crate::{
 /// Rows that are taken from the table at a time when it is pruned, so that the writer is never held for long.
 const PRUNED_AT_A_TIME: u64 = 1_000;
 
-/// The next unpublished rows after a position, without those of the routes.
-pub(crate) async fn pending(db: &Db, after: i64, limit: u64, without: &[Route]) -> Result<Vec<OutboxRow>> {
-    let mut condition = Condition::all().add(Column::PublishedAt.is_null()).add(Column::Position.gt(after));
+/// The oldest unpublished rows, without those of the routes and, unless `with_log`, those that have to wait for the log.
+pub(crate) async fn pending(db: &Db, limit: u64, without: &[Route], with_log: bool) -> Result<Vec<OutboxRow>> {
+    let mut condition = Condition::all().add(Column::PublishedAt.is_null());
     for route in without {
         let other_exchange = Column::Exchange.is_null().or(Column::Exchange.ne(route.exchange.as_str()));
         condition = condition.add(match &route.key {
@@ -30,11 +30,15 @@ pub(crate) async fn pending(db: &Db, after: i64, limit: u64, without: &[Route]) 
             None => other_exchange,
         });
     }
+    if !with_log {
+        // Not true of NULL either: what only shows in channels.
+        condition = condition.add(Column::Exchange.ne(EVENTS_TOPIC));
+    }
     Entity::find().filter(condition).order_by_asc(Column::Position).limit(limit).all(db.read()).await.map_err(db_error)
 }
 
 /// Marks rows as published; answers the positions of those that were not before.
-pub(crate) async fn mark_published(tx: &DatabaseTransaction, positions: Vec<i64>) -> Result<Vec<i64>> {
+pub(crate) async fn mark_published(tx: &Transaction, positions: Vec<i64>) -> Result<Vec<i64>> {
     let update = Query::update()
         .table(Entity)
         .value(Column::PublishedAt, sker_types::now())

@@ -5,11 +5,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
 use sker_bus::Bus;
 use sker_cache::RealtimeLog;
-use sker_db::{Db, db_error};
-use sker_error::Result;
+use sker_db::{Db, Transaction, db_error};
+use sker_error::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +22,8 @@ pub const BATCH: u64 = 200;
 
 /// How often the relay looks without being woken, and how long it leaves a route alone that refused something.
 const TICK: Duration = Duration::from_secs(1);
+/// The longest time for which a log that does not answer is left alone.
+const LONGEST_LOG_PAUSE: Duration = Duration::from_secs(4);
 /// The first wait after a failure; it doubles up to [`TICK`].
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -34,11 +35,11 @@ const KEEP_ROWS: u64 = 10_000;
 pub trait RelayHook: Send + Sync + 'static {
     /// These rows were carried out, and this transaction marks them so. It may be repeated for the same rows only when it
     /// was rolled back before. An error rolls back: the batch is repeated.
-    async fn published(&self, tx: &DatabaseTransaction, rows: &[OutboxRow]) -> Result<()>;
+    async fn published(&self, tx: &Transaction, rows: &[OutboxRow]) -> Result<()>;
 }
 
-/// Carries rows from the outbox to the realtime log and the bus. Run one per database; a second one does no harm but
-/// repeat messages.
+/// Carries rows from the outbox to the realtime log and the bus. Run one per database, for example under
+/// [`Db::lead`](sker_db::Db::lead); a second one does no harm but repeat messages.
 pub struct Relay {
     /// Where the table is.
     pub db: Db,
@@ -61,15 +62,45 @@ pub struct Relay {
 struct Memory {
     /// Routes that refused something, and until when they are left alone.
     refusing: HashMap<Route, Instant>,
+    /// The log did not answer, and is left alone for a while.
+    log_away: Option<LogAway>,
     failures: u32,
     measured: Option<Instant>,
     pruned: Option<Instant>,
+}
+
+struct LogAway {
+    until: Instant,
+    failures: u32,
+}
+
+impl Memory {
+    /// Whether to try the log.
+    fn with_log(&self) -> bool {
+        self.log_away.as_ref().is_none_or(|away| away.until <= Instant::now())
+    }
+
+    fn log_failed(&mut self, error: &Error) {
+        let failures = self.log_away.as_ref().map_or(0, |away| away.failures);
+        if failures == 0 {
+            tracing::warn!(error = ?error, "the realtime log is away; events wait, work goes on");
+        }
+        let pause = TICK.saturating_mul(1 << failures.min(16)).min(LONGEST_LOG_PAUSE);
+        self.log_away = Some(LogAway { until: Instant::now() + pause, failures: failures.saturating_add(1) });
+    }
+
+    fn log_answered(&mut self) {
+        if self.log_away.take().is_some() {
+            tracing::info!("the realtime log is back");
+        }
+    }
 }
 
 impl Relay {
     /// Relays until told to stop; then finishes the batch it is at. Failures are logged, counted and tried again.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut memory = Memory::default();
+        let _here = self.outbox.relayed_here();
         while !shutdown.is_cancelled() {
             let failed = match self.pass(&mut memory, &shutdown).await {
                 Ok(()) => {
@@ -99,30 +130,45 @@ impl Relay {
                 () = self.outbox.awoken(), if !failed => {}
             }
         }
+        // Another process relays now, or nobody: what waits is no longer known here.
+        self.metrics.pending.set(0);
+        self.metrics.lag.set(0.0);
     }
 
-    /// Goes once over everything that is unpublished.
+    /// Goes over everything that is unpublished, the oldest first. It begins anew with every batch: positions are given
+    /// before the commit, so on PostgreSQL an older row may come to light after a younger one has been read.
     async fn pass(&self, memory: &mut Memory, shutdown: &CancellationToken) -> Result<()> {
         let publisher =
             Publisher { bus: self.bus.as_ref(), log: self.log.as_ref(), source: &self.source, metrics: &self.metrics };
         memory.refusing.retain(|_, until| Instant::now() < *until);
-        let mut position = i64::MIN;
-        let mut log_error = None;
+        let mut with_log = memory.with_log();
         while !shutdown.is_cancelled() {
             let refusing: Vec<Route> = memory.refusing.keys().cloned().collect();
-            let rows = queries::pending(&self.db, position, BATCH, &refusing).await?;
-            let Some(last) = rows.last() else { break };
-            position = last.position;
-            let outcome = publisher.publish(rows, log_error.is_some()).await;
+            let rows = queries::pending(&self.db, BATCH, &refusing, with_log).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let outcome = publisher.publish(rows).await;
+            let moves = !outcome.done.is_empty() || !outcome.refused.is_empty();
             let until = Instant::now() + TICK;
             memory.refusing.extend(outcome.refused.into_iter().map(|route| (route, until)));
             self.mark(outcome.done).await?;
+            match outcome.log_error {
+                Some(error) => {
+                    self.metrics.failures.inc();
+                    memory.log_failed(&error);
+                    with_log = false;
+                }
+                None if outcome.log_answers => memory.log_answered(),
+                // What is left is left until the next pass.
+                None if !moves && outcome.bus_error.is_none() => break,
+                None => {}
+            }
             if let Some(error) = outcome.bus_error {
                 return Err(error);
             }
-            log_error = log_error.or(outcome.log_error);
         }
-        log_error.map_or(Ok(()), Err)
+        Ok(())
     }
 
     async fn mark(&self, rows: Vec<OutboxRow>) -> Result<()> {

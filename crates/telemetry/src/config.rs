@@ -30,7 +30,7 @@ pub struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         // What these libraries tell at `info` is told by our own lines, too.
-        let level = "info,actix_server=warn,sea_orm_migration=warn".to_owned();
+        let level = "info,actix_server=warn,sea_orm_migration=warn,sqlx=warn,lapin=off".to_owned();
         LogConfig { format: LogFormat::Pretty, level, output: LogOutput::Stdout, file: None }
     }
 }

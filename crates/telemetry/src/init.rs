@@ -11,7 +11,7 @@ use opentelemetry_sdk::{
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::dynamic_filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use crate::{LogConfig, LogFormat, LogOutput, RedactingWriter, RotatingFile, TelemetryConfig};
@@ -50,8 +50,11 @@ pub fn init(service: &str, config: &TelemetryConfig) -> anyhow::Result<Guard> {
     let mut writers = Vec::new();
     let mut layers: Vec<BoxedLayer> = Vec::new();
     // Spans are kept whatever the log levels are, so that trace ids do not depend on them; the details of HTTP
-    // libraries are below `info`.
-    let spans = filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO);
+    // libraries are below `info`. Dynamic, because what filters by layer decide is kept for the thread until something
+    // asks them again: where they are not asked each time, a mere question (`log::log_enabled!` by sqlx after every
+    // statement) decides about the next span or line on that thread.
+    let spans = dynamic_filter_fn(|metadata, _| metadata.is_span() && *metadata.level() <= Level::INFO)
+        .with_max_level_hint(Level::INFO);
     layers.push(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(spans).boxed());
     for (writer, colours) in writers_of(&config.log, &mut writers)? {
         layers.push(lines(&config.log, writer, colours)?);

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::{kill, killpg},
+    unistd::Pid,
+};
 use tokio::process::{Child, Command};
 
 /// What can be sent to a program.
@@ -21,11 +24,17 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 /// Where the built programs are: `SKER_BIN_DIR`, or else the directory above that of the running test.
 pub fn bin_dir() -> Result<PathBuf> {
     if let Some(directory) = env::var_os("SKER_BIN_DIR") {
-        return Ok(directory.into());
+        // Absolute, since a program is started in a directory of its own.
+        return std::path::absolute(directory).context("SKER_BIN_DIR is no path");
     }
     let test = env::current_exe().context("the running test has no path")?;
     let directory = test.parent().and_then(Path::parent);
     Ok(directory.ok_or_else(|| anyhow!("{} is not in a target directory", test.display()))?.to_owned())
+}
+
+/// Sends a signal to every process of a process group.
+pub fn signal_group(group: u32, signal: Signal) -> Result<()> {
+    killpg(Pid::from_raw(i32::try_from(group)?), signal).with_context(|| format!("cannot send {signal}"))
 }
 
 /// A program about to be started, in an environment of its own: of the caller's variables it gets only `PATH`, so that no
@@ -38,8 +47,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A program of this workspace, or of the system when `name` is an absolute path. `home` is its home directory, its directory for temporary files and where its output
-    /// is kept.
+    /// A program of this workspace, or of the system when `name` is an absolute path. `home` is its home directory, its
+    /// directory for temporary files and where its output is kept.
     pub fn new(name: &str, home: impl Into<PathBuf>) -> Self {
         Launch { name: name.to_owned(), home: home.into(), arguments: Vec::new(), variables: Vec::new() }
     }
@@ -78,7 +87,9 @@ impl Launch {
             .stderr(File::create(&stderr)?)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}; build it first (cargo build -p sker)", path.display()))?;
+            .with_context(|| {
+                format!("cannot start {}; build it first (cargo build --workspace --bins)", path.display())
+            })?;
         Ok(Program { name, child, stdout, stderr, peak_memory: 0 })
     }
 

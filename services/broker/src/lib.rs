@@ -1,22 +1,20 @@
 //! Task broker: claims, runs and completes AI tasks on its engines.
 //!
 //! Messages on the work queues wake it. It claims the tasks that they name from the store under a lease ([`app::Broker`]),
-//! runs them on an [`engines::Engine`], streams their text to the realtime log, and gives the store the result; only then
-//! is the message acknowledged. A crash at any point loses nothing: the claim runs out, or the next run of the broker gives it
-//! back, and what an old claim still tries to do is refused by its lease epoch.
+//! acknowledges the messages, runs the tasks on an [`engines::Engine`], streams their text to the realtime log, and gives the
+//! store the result. With free slots and no message it asks the store for work by itself. A crash at any point loses nothing:
+//! a message that was not acknowledged comes again, the claim runs out, or the next run of the broker gives it back, and what
+//! an old claim still tries to do is refused by its lease epoch.
 
 pub mod app;
 mod config;
+mod deps;
 pub mod engines;
 mod http;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use sker_api::{Registry, Store};
-use sker_auth::TokenKeys;
-use sker_bus::Bus;
-use sker_cache::RealtimeLog;
 use sker_client::Registrar;
 use sker_error::Error;
 use sker_runtime::{
@@ -27,7 +25,8 @@ use sker_runtime::{
 use sker_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, EnginesConfig, WorkerConfig, layers};
+pub use config::{Config, EnginesConfig, Outside, WorkerConfig, layers};
+pub use deps::Deps;
 
 use crate::{
     app::{Broker, BrokerMetrics, Overview, Session, WorkerOptions},
@@ -38,21 +37,6 @@ use crate::{
 pub const SERVICE: &str = "broker";
 /// The service's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What the service is given by whoever runs it.
-#[derive(Clone)]
-pub struct Deps {
-    /// Where it registers.
-    pub registry: Arc<dyn Registry>,
-    /// Where tasks and nodes are.
-    pub store: Arc<dyn Store>,
-    /// What wakes it.
-    pub bus: Arc<dyn Bus>,
-    /// Where streamed text goes.
-    pub log: Arc<dyn RealtimeLog>,
-    /// What it verifies tokens with.
-    pub keys: Arc<TokenKeys>,
-}
 
 /// A service that is ready to run.
 pub struct Service {
@@ -82,6 +66,7 @@ pub async fn build_with(
     let options = WorkerOptions {
         slots: config.worker.slots,
         lease: config.worker.lease,
+        steal: config.worker.steal,
         task_timeout: config.worker.task_timeout,
         drain: shutdown - farewell,
         farewell,
@@ -90,7 +75,7 @@ pub async fn build_with(
     let broker =
         Arc::new(Broker::new(options, Arc::clone(&session), engines, connections, BrokerMetrics::new(&metrics)));
     spawn_background(&tasks, &broker, &session, &deps, config.engines.warm_up);
-    register_checks(&health, &tasks, &broker, &deps.bus);
+    register_checks(&health, &tasks, &broker, &deps);
 
     let address = listeners.http_address()?;
     let host = config.advertise_host.clone().unwrap_or_else(|| advertised_host(address));
@@ -175,19 +160,31 @@ fn routes() -> Vec<Value> {
     })]
 }
 
-/// It can do without neither: without the bus nothing wakes it, without the store nothing can be claimed.
-fn register_checks(health: &Arc<Health>, tasks: &TaskSet, broker: &Arc<Broker>, bus: &Arc<dyn Bus>) {
-    let bus = Arc::clone(bus);
-    let bus = Check::required("bus", move || {
-        let healthy = bus.is_healthy();
-        async move { if healthy { Ok(()) } else { Err(Error::unavailable("the message bus is away")) } }
-    });
-    let broker = Arc::clone(broker);
+/// Without the store nothing can be claimed. Without the bus it finds work by asking the store, and without the log nobody sees
+/// text as it is made: slower, and said so.
+fn register_checks(health: &Arc<Health>, tasks: &TaskSet, broker: &Arc<Broker>, deps: &Deps) {
+    let worker = Arc::clone(broker);
     let store = Check::required("store", move || {
-        let answers = broker.store_answers();
-        async move { if answers { Ok(()) } else { Err(Error::unavailable("the store does not answer")) } }
+        // Waits until its deadline rather than fail at once, so that the broker is ready as soon as it can be.
+        let worker = Arc::clone(&worker);
+        async move {
+            worker.until_store_answers().await;
+            Ok(())
+        }
     });
-    for check in [bus, store] {
+    let bus = Arc::clone(&deps.bus);
+    let bus = Check::optional("bus", move || {
+        let trouble = bus.trouble();
+        async move { trouble.map_or(Ok(()), |why| Err(Error::unavailable(why))) }
+    });
+    for check in [store.within(Duration::from_secs(1)), bus] {
         health.register(tasks, check.every(Duration::from_secs(1)));
+    }
+    if let Some(redis) = deps.redis.clone() {
+        let log = Check::optional("realtime-log", move || {
+            let redis = redis.clone();
+            async move { redis.ping().await }
+        });
+        health.register(tasks, log.every(Duration::from_secs(5)));
     }
 }

@@ -1,6 +1,7 @@
 //! Watches databases and tells how they are.
 //!
-//! Each target is checked by a task of its own ([`app::Checker`]): read-only, one connection at a time, with a hard deadline.
+//! Each target is checked by a task of its own ([`app::Checker`]): read-only, on one connection that is kept between checks,
+//! with a hard deadline.
 //! What the checks find is kept in memory, where every answer comes from, and written to the service's own database, so that
 //! history, streaks and uptime survive a restart. A database that does not answer slows nothing down but its own check.
 
@@ -12,7 +13,7 @@ mod migration;
 mod store;
 mod watch;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -43,6 +44,9 @@ pub const SERVICE: &str = "database-service";
 /// The service's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How long its own database may take to answer at the start.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the service is given by whoever runs it.
 #[derive(Clone)]
 pub struct Deps {
@@ -63,7 +67,8 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let db = Db::connect(&config.database).await.context("database-service cannot open its own database")?;
+    let opened = Db::connect_within(&config.database.clone().of_service(SERVICE), DATABASE_PATIENCE).await;
+    let db = opened.context("database-service cannot open its own database")?;
     db.migrate::<Migrator>().await.context("database-service cannot migrate its own database")?;
     let metrics = Metrics::new(SERVICE);
     db.register_metrics(metrics.registry())?;

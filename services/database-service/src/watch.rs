@@ -8,7 +8,7 @@ use sker_telemetry::Metrics;
 use sker_types::now;
 
 use crate::{
-    app::{Checker, Drivers, Journal, Kind, Record, Status, Uptime},
+    app::{Checker, Drivers, Journal, Record, Status, Uptime},
     config::Config,
     store::DbJournal,
 };
@@ -32,8 +32,7 @@ pub fn spawn(tasks: &TaskSet, checker: Arc<Checker>, journal: Arc<DbJournal>, me
     tasks.spawn(name, Policy::Restart, move |token| {
         let (checker, journal, figures) = (Arc::clone(&checker), Arc::clone(&journal), figures.clone());
         async move {
-            let kind = checker.target().kind;
-            checker.run(&*journal, token, |record| figures.observe(kind, record)).await;
+            checker.run(&*journal, token, |record| figures.observe(&checker, record)).await;
         }
     });
 }
@@ -52,7 +51,7 @@ impl Figures {
         Figures {
             connections: metrics.counter_vec(
                 "db_connections_total",
-                "Connections opened to targets by checks, by result.",
+                "Connections opened to targets, by result.",
                 &["type", "target", "result"],
             ),
             response_time: metrics.histogram_vec(
@@ -64,10 +63,13 @@ impl Figures {
         }
     }
 
-    fn observe(&self, kind: Kind, record: &Record) {
-        let (kind, target) = (kind.as_str(), record.target.as_str());
-        let result = if record.success { "success" } else { "failure" };
-        self.connections.with_label_values(&[kind, target, result]).inc();
+    fn observe(&self, checker: &Checker, record: &Record) {
+        let (kind, target) = (checker.target().kind.as_str(), record.target.as_str());
+        let (opened, refused) = checker.connections();
+        for (result, total) in [("success", opened), ("failure", refused)] {
+            let counter = self.connections.with_label_values(&[kind, target, result]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
         if record.success {
             self.response_time.with_label_values(&[kind, target]).observe(record.latency_ms / 1000.0);
         }

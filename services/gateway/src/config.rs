@@ -1,5 +1,7 @@
 //! The gateway's configuration.
 
+mod outside;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
@@ -18,8 +20,13 @@ use crate::{
         instance::Upstream,
         route::RouteSpec,
     },
+    realtime::LookEvery,
     upstream::Limits,
 };
+
+pub use outside::Outside;
+use outside::{RawRedis, RawStore};
+use sker_bus::AmqpConfig;
 
 /// The built-in defaults.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -28,6 +35,11 @@ pub const DEFAULTS: &str = include_str!("../default.toml");
 pub const FLAT: &[(&str, &str)] = &[
     ("GATEWAY_PORT", "http.port"),
     ("JWT_SECRET", "jwt_secret"),
+    ("RABBITMQ_URL", "rabbitmq.url"),
+    ("REDIS_URL", "redis.url"),
+    ("REDIS_HOST", "redis.host"),
+    ("REGISTRY_GRPC_URL", "registration.registry_url"),
+    ("STORE_GRPC_URL", "store.url"),
     ("SKER_ENV", "environment"),
     ("NODE_ENV", "environment"),
 ];
@@ -67,6 +79,8 @@ pub struct Config {
     pub realtime: RealtimeConfig,
     /// What others reach this service by; empty for the address it listens on.
     pub advertise_host: String,
+    /// Where everything else is, for the gateway as a program of its own.
+    pub outside: Outside,
 }
 
 /// Connections to services.
@@ -98,7 +112,7 @@ pub struct RealtimeConfig {
     /// How long it may take to hear why it is closed.
     pub close: Duration,
     /// How often the log is compared with what was heard.
-    pub look: Duration,
+    pub look: LookEvery,
 }
 
 impl Config {
@@ -148,6 +162,9 @@ struct Raw {
     routes: RawRoutes,
     realtime: RawRealtime,
     registration: RawRegistration,
+    rabbitmq: AmqpConfig,
+    redis: RawRedis,
+    store: RawStore,
 }
 
 #[derive(Deserialize)]
@@ -193,10 +210,12 @@ struct RawRealtime {
     idle_ms: u64,
     close_ms: u64,
     look_ms: u64,
+    calm_look_ms: u64,
 }
 
 #[derive(Deserialize)]
 struct RawRegistration {
+    registry_url: String,
     advertise_host: String,
 }
 
@@ -223,6 +242,7 @@ impl RawConfig for Raw {
                 ("realtime.ping_ms", realtime.ping_ms),
                 ("realtime.idle_ms", realtime.idle_ms),
                 ("realtime.look_ms", realtime.look_ms),
+                ("realtime.calm_look_ms", realtime.calm_look_ms),
                 ("realtime.queue", realtime.queue as u64),
                 ("realtime.max_subscriptions", realtime.max_subscriptions as u64),
             ],
@@ -236,6 +256,13 @@ impl RawConfig for Raw {
         let trusted_proxies = networks(&limits.trusted_proxies, faults);
         let cors = cors(self.environment, self.cors.allowed_origins, faults);
         let rules = self.routes.validate(faults);
+        let outside = Outside {
+            rabbitmq: self.rabbitmq,
+            redis: self.redis.into_config(),
+            registry_url: self.registration.registry_url,
+            store_url: self.store.url,
+        };
+        outside.check(self.environment, faults);
         Some(Config {
             environment: self.environment,
             jwt_secret: self.jwt_secret,
@@ -265,9 +292,10 @@ impl RawConfig for Raw {
                 ping: millis(realtime.ping_ms),
                 idle: millis(realtime.idle_ms),
                 close: millis(realtime.close_ms),
-                look: millis(realtime.look_ms),
+                look: LookEvery { usual: millis(realtime.look_ms), calm: millis(realtime.calm_look_ms) },
             },
             advertise_host: self.registration.advertise_host,
+            outside,
             http: self.http,
             shutdown: self.shutdown,
             telemetry: self.telemetry,
@@ -348,49 +376,4 @@ fn millis(value: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
-        let mut layers = Config::defaults();
-        layers.env.insert("JWT_SECRET".to_owned(), "a secret of these tests, long enough".to_owned());
-        layers.overrides = overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Config::load(&layers)
-    }
-
-    #[test]
-    fn the_defaults_are_valid_and_on_the_platforms_port() {
-        let config = with(&[]).unwrap();
-        assert_eq!((config.http.port, config.cors), (3000, Cors::Open));
-    }
-
-    #[test]
-    fn production_lets_no_page_in_that_it_does_not_know() {
-        assert_eq!(with(&[("environment", "production")]).unwrap().cors, Cors::Only(Vec::new()));
-    }
-
-    #[test]
-    fn every_fault_is_named_at_once() {
-        let faults = with(&[
-            ("realtime.queue", "0"),
-            ("limits.max_headers", "0"),
-            ("http.prot", "1"),
-            ("telemetry.log.level", "[["),
-            ("jwt_secret", "short"),
-        ])
-        .unwrap_err();
-        assert_eq!(faults.len(), 5, "{faults}");
-    }
-
-    #[test]
-    fn a_fixed_route_is_checked_like_any_other() {
-        let table = |text: &str| fixed_route(serde_json::from_str(text).unwrap());
-        let good =
-            table(r#"{"path": "/legacy/*", "auth": "none", "upstreams": ["10.0.0.7:8080", "[::1]:80"]}"#).unwrap();
-        assert_eq!(good.upstreams[1].host, "::1");
-        assert!(table(r#"{"path": "/legacy/*"}"#).is_err());
-        assert!(table(r#"{"path": "legacy", "upstreams": ["a:1"]}"#).is_err());
-        assert!(table(r#"{"path": "/ws", "upstreams": ["a:1"]}"#).is_err());
-        assert!(table(r#"{"path": "/x", "upstreams": ["nonsense"]}"#).is_err());
-    }
-}
+mod tests;

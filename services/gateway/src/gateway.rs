@@ -6,11 +6,15 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use sker_api::Store;
 use sker_auth::TokenKeys;
-use sker_cache::RealtimeLog;
 use sker_runtime::{MainRuntime, Standard};
 use tokio::sync::watch;
 
-use crate::{app::table::RouteTable, config::Config, http::HttpMetrics, realtime::Hub};
+use crate::{
+    app::table::RouteTable,
+    config::Config,
+    http::HttpMetrics,
+    realtime::{Hub, LogReader},
+};
 
 /// The gateway without its threads and tasks.
 pub struct Gateway {
@@ -20,8 +24,8 @@ pub struct Gateway {
     pub keys: Arc<TokenKeys>,
     /// What a token does not say.
     pub store: Arc<dyn Store>,
-    /// The realtime log.
-    pub log: Arc<dyn RealtimeLog>,
+    /// The realtime log, for sockets and event streams.
+    pub log: LogReader,
     /// Who listens to what.
     pub hub: Arc<Hub>,
     /// Health, metrics and the API page.
@@ -42,7 +46,7 @@ impl Gateway {
         config: Config,
         keys: Arc<TokenKeys>,
         store: Arc<dyn Store>,
-        log: Arc<dyn RealtimeLog>,
+        log: LogReader,
         hub: Arc<Hub>,
         standard: Standard,
         main: MainRuntime,

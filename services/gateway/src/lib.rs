@@ -12,6 +12,8 @@
 
 pub mod app;
 pub mod config;
+mod connected;
+mod deps;
 pub mod gateway;
 pub mod http;
 pub mod realtime;
@@ -21,10 +23,9 @@ pub mod upstream;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use sker_api::{Registry, Store};
-use sker_auth::TokenKeys;
+use sker_api::Registry;
 use sker_bus::Bus;
-use sker_cache::RealtimeLog;
+use sker_cache::{RealtimeLog, Redis};
 use sker_client::Registrar;
 use sker_error::Error;
 use sker_runtime::{
@@ -35,26 +36,13 @@ use sker_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use connected::Connected;
+pub use deps::Deps;
 use gateway::Gateway;
-use realtime::Hub;
+use realtime::{Hub, LogReader};
 
 const SERVICE: &str = Config::SERVICE;
 const VERSION: &str = Config::VERSION;
-
-/// What the gateway needs from elsewhere.
-#[derive(Clone)]
-pub struct Deps {
-    /// Where routes come from, and where it registers itself.
-    pub registry: Arc<dyn Registry>,
-    /// What a token does not say.
-    pub store: Arc<dyn Store>,
-    /// What happens.
-    pub bus: Arc<dyn Bus>,
-    /// What happened.
-    pub log: Arc<dyn RealtimeLog>,
-    /// What tokens are verified with.
-    pub keys: Arc<TokenKeys>,
-}
 
 /// A gateway that is about to run.
 pub struct Service {
@@ -66,7 +54,7 @@ pub struct Service {
 /// Puts a gateway together. Calls no dependency.
 pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::Result<Service> {
     let address = listeners.http_address()?;
-    let Deps { registry, store, bus, log, keys } = deps;
+    let Deps { registry, store, bus, log, redis, keys } = deps;
     let (health, tasks, metrics) = (Health::new(SERVICE, VERSION), TaskSet::new(), Metrics::new(SERVICE));
     let hub = Hub::new(config.realtime.queue, &metrics);
     let document = http::own_openapi(VERSION).to_string();
@@ -81,14 +69,14 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
         "" => advertised_host(address),
         host => host.to_owned(),
     };
-    let (shutdown, look) = (config.shutdown.clone(), config.realtime.look);
+    let shutdown = config.shutdown.clone();
     let main = MainRuntime::current();
-    let gateway =
-        Gateway::new(config, keys, store, Arc::clone(&log), Arc::clone(&hub), standard, main, document.into());
+    let reader = LogReader::new(Arc::clone(&log), main.clone());
+    let gateway = Gateway::new(config, keys, store, reader, hub, standard, main, document.into());
 
-    let connected = routes::Connected::default();
-    watch_health(&health, &tasks, &gateway, &connected, &bus);
-    start_tasks(&tasks, &gateway, &registry, &connected, &bus, look);
+    let heard = Heard::default();
+    watch_health(&health, &tasks, &gateway, &heard, &bus, redis);
+    start_tasks(&tasks, &gateway, &registry, log, &heard, &bus);
     let instance = platform_instance(SERVICE, &host, address.port(), VERSION, &[]);
     let server = Arc::clone(&gateway);
     let lifecycle = Lifecycle::new(SERVICE, health, tasks, shutdown)
@@ -119,12 +107,22 @@ impl Service {
     }
 }
 
+/// What is heard at the moment.
+#[derive(Clone, Default)]
+struct Heard {
+    registry: Connected,
+    bus: Connected,
+}
+
+/// Ready is who knows the way to the services. Without the registry that stays as it is, without the bus events come from the
+/// log, and without the log those that follow on one another come from the bus.
 fn watch_health(
     health: &Arc<Health>,
     tasks: &TaskSet,
     gateway: &Arc<Gateway>,
-    connected: &routes::Connected,
+    heard: &Heard,
     bus: &Arc<dyn Bus>,
+    redis: Option<Redis>,
 ) {
     let shared = Arc::clone(gateway);
     let routes = Check::required("routes", move || {
@@ -138,7 +136,7 @@ fn watch_health(
         }
     });
     health.register(tasks, routes.every(Duration::from_millis(500)));
-    let connected = connected.clone();
+    let connected = heard.registry.clone();
     let registry = Check::optional("registry", move || {
         let connected = connected.clone();
         async move {
@@ -147,35 +145,48 @@ fn watch_health(
         }
     });
     health.register(tasks, registry.every(Duration::from_secs(1)));
-    let bus = Arc::clone(bus);
-    health.register(
-        tasks,
-        Check::optional("bus", move || {
-            let healthy = bus.is_healthy();
-            async move { if healthy { Ok(()) } else { Err(Error::unavailable("the bus is away")) } }
-        })
-        .every(Duration::from_secs(1)),
-    );
+    let (connected, bus) = (heard.bus.clone(), Arc::clone(bus));
+    let bus = Check::optional("bus", move || {
+        let (connected, healthy) = (connected.clone(), bus.is_healthy());
+        async move {
+            if !healthy {
+                return Err(Error::unavailable("the bus is away"));
+            }
+            connected.wait().await;
+            Ok(())
+        }
+    });
+    health.register(tasks, bus.every(Duration::from_secs(1)));
+    if let Some(redis) = redis {
+        let log = Check::optional("realtime-log", move || {
+            let redis = redis.clone();
+            async move { redis.ping().await }
+        });
+        health.register(tasks, log.every(Duration::from_secs(5)));
+    }
 }
 
 fn start_tasks(
     tasks: &TaskSet,
     gateway: &Arc<Gateway>,
     registry: &Arc<dyn Registry>,
-    connected: &routes::Connected,
+    log: Arc<dyn RealtimeLog>,
+    heard: &Heard,
     bus: &Arc<dyn Bus>,
-    look: Duration,
 ) {
-    let (shared, registry, connected) = (Arc::clone(gateway), Arc::clone(registry), connected.clone());
+    let (shared, registry, connected) = (Arc::clone(gateway), Arc::clone(registry), heard.registry.clone());
     tasks.spawn("routes", Policy::Restart, move |stop| {
         routes::follow(Arc::clone(&shared), Arc::clone(&registry), connected.clone(), stop)
     });
     let shared = Arc::clone(gateway);
     tasks.spawn("openapi", Policy::Restart, move |stop| routes::gather(Arc::clone(&shared), VERSION, stop));
-    let (hub, bus) = (Arc::clone(&gateway.hub), Arc::clone(bus));
-    tasks.spawn("realtime", Policy::Restart, move |stop| realtime::listen(Arc::clone(&hub), Arc::clone(&bus), stop));
-    let (hub, log) = (Arc::clone(&gateway.hub), Arc::clone(&gateway.log));
+    let (hub, bus, connected) = (Arc::clone(&gateway.hub), Arc::clone(bus), heard.bus.clone());
+    tasks.spawn("realtime", Policy::Restart, move |stop| {
+        realtime::listen(Arc::clone(&hub), Arc::clone(&bus), connected.clone(), stop)
+    });
+    let (hub, connected) = (Arc::clone(&gateway.hub), heard.bus.clone());
+    let every = gateway.config.realtime.look;
     tasks.spawn("realtime-look", Policy::Restart, move |stop| {
-        realtime::look_for_missed(Arc::clone(&hub), Arc::clone(&log), look, stop)
+        realtime::look_for_missed(Arc::clone(&hub), Arc::clone(&log), connected.clone(), every, stop)
     });
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::web::Data;
 use anyhow::Context;
@@ -27,6 +27,9 @@ use crate::{
     store::{WriteBehind, load},
 };
 
+/// How long a start waits for the database.
+const DATABASE_WAIT: Duration = Duration::from_secs(30);
+
 /// What the registry needs of others.
 #[derive(Clone, Debug)]
 pub struct Deps {
@@ -35,9 +38,10 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// Opens what the configuration names.
+    /// Opens what the configuration names; waits for a database that does not answer yet.
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
-        let db = Db::connect(&config.database).await.context("cannot open the registry's database")?;
+        let opened = Db::connect_within(&config.database, DATABASE_WAIT).await;
+        let db = opened.context("cannot open the registry's database")?;
         Ok(Deps { db })
     }
 }
@@ -84,7 +88,7 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
         service: SERVICE,
         version: VERSION,
         health: health.clone(),
-        metrics,
+        metrics: metrics.clone(),
         openapi: openapi_json(&ApiDoc::openapi()),
     };
     let options = HttpOptions::new(&config.http, &config.shutdown);
@@ -100,7 +104,7 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
             Ok(())
         });
     if let Some(listener) = listeners.grpc {
-        let (routes, health) = (registry_routes(api.clone(), keys), health.clone());
+        let (routes, health) = (registry_routes(api.clone(), keys, &metrics), health.clone());
         lifecycle = lifecycle.server("grpc", move |stop| rpc::serve(listener, routes, health, stop));
     }
     Ok(Service { lifecycle, api, health })

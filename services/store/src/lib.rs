@@ -6,6 +6,7 @@
 
 mod app;
 mod config;
+mod deps;
 mod http;
 mod migration;
 mod relay;
@@ -14,7 +15,8 @@ mod service;
 mod store;
 
 pub use config::{AdminConfig, Config, layers};
-pub use service::{Deps, Service, build};
+pub use deps::Deps;
+pub use service::{Service, build};
 
 /// The service's name.
 pub const SERVICE: &str = "store";

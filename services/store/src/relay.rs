@@ -1,7 +1,7 @@
 //! What the store adds to the relaying of its outbox.
 
 use async_trait::async_trait;
-use sea_orm::DatabaseTransaction;
+use sker_db::Transaction;
 use sker_error::Result;
 use sker_outbox::{OutboxRow, RelayHook, append};
 
@@ -12,7 +12,7 @@ pub(crate) struct QueueTasks;
 
 #[async_trait]
 impl RelayHook for QueueTasks {
-    async fn published(&self, tx: &DatabaseTransaction, rows: &[OutboxRow]) -> Result<()> {
+    async fn published(&self, tx: &Transaction, rows: &[OutboxRow]) -> Result<()> {
         let events = queue_relayed(tx, rows).await?;
         append(tx, events).await
     }

@@ -1,12 +1,12 @@
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::web::{Data, ServiceConfig};
 use anyhow::Context;
+use sea_orm::DbBackend;
 use secrecy::{ExposeSecret, SecretString};
-use sker_api::{Registry, Store as StoreTrait, grpc::store_routes};
-use sker_auth::TokenKeys;
+use sker_api::{Store as StoreTrait, grpc::store_routes};
 use sker_bus::Bus;
-use sker_cache::RealtimeLog;
+use sker_cache::Cache;
 use sker_client::Registrar;
 use sker_db::Db;
 use sker_error::Error;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::{
-    Config, SERVICE, VERSION,
+    Config, Deps, SERVICE, VERSION,
     app::{App, FirstAdmin},
     http::{ApiDoc, configure, routes},
     migration::Migrator,
@@ -30,18 +30,8 @@ use crate::{
     store::Store,
 };
 
-/// What the store is given by whoever runs it. Its database it opens itself, as configured.
-#[derive(Clone)]
-pub struct Deps {
-    /// Where it registers.
-    pub registry: Arc<dyn Registry>,
-    /// What it signs and verifies tokens with.
-    pub keys: Arc<TokenKeys>,
-    /// Where events and wake-ups go.
-    pub bus: Arc<dyn Bus>,
-    /// Where realtime channels are kept.
-    pub log: Arc<dyn RealtimeLog>,
-}
+/// How long the service waits for its database when it starts.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The store, built and ready to run.
 pub struct Service {
@@ -58,12 +48,13 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let db = Db::connect(&config.database).await.context("cannot open the store's database")?;
+    let database = config.database.clone().of_service(SERVICE);
+    let db = Db::connect_within(&database, DATABASE_PATIENCE).await.context("cannot open the store's database")?;
     db.migrate::<Migrator>().await.context("cannot migrate the store's database")?;
     let outbox = Outbox::new();
     let secret = config.jwt_secret.expose_secret().as_bytes();
     let store = Store::new(db.clone(), outbox.clone());
-    let app = Arc::new(App::new(store, deps.keys.clone(), secret, config.settings.clone())?);
+    let app = Arc::new(App::new(store, deps.keys.clone(), secret, deps.cache.clone(), config.settings.clone())?);
     let admin = &config.admin;
     let first_admin = app.ensure_admin(&admin.email, admin.password.as_ref(), admin.password_file.as_deref());
     let first_admin = first_admin.await.context("cannot make the first administrator")?;
@@ -72,15 +63,20 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
     db.register_metrics(metrics.registry())?;
     let relay = Relay {
         db: db.clone(),
-        outbox,
+        outbox: outbox.clone(),
         bus: deps.bus.clone(),
         log: deps.log,
         hook: Arc::new(QueueTasks),
         metrics: RelayMetrics::new(metrics.registry())?,
         source: SERVICE.to_owned(),
     };
-    spawn_tasks(&tasks, relay, &app);
-    watch(&health, &tasks, &db, deps.bus);
+    // One process has a SQLite file; on PostgreSQL there may be replicas.
+    let replicated = (db.backend() == DbBackend::Postgres).then_some(database.url);
+    if replicated.is_some() {
+        forward(&tasks, &db, outbox);
+    }
+    lead(&tasks, relay, &app, replicated);
+    watch(&health, &tasks, &db, deps.bus, deps.cache);
 
     let api: Arc<dyn StoreTrait> = Arc::new(StoreApi::new(app.clone()));
     let address = listeners.http_address()?;
@@ -90,7 +86,7 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
         service: SERVICE,
         version: VERSION,
         health: health.clone(),
-        metrics,
+        metrics: metrics.clone(),
         openapi: openapi_json(&ApiDoc::openapi()),
     };
     let options = HttpOptions::new(&config.http, &config.shutdown);
@@ -107,7 +103,7 @@ pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::
             Ok(())
         });
     if let Some(listener) = listeners.grpc {
-        let (routes, health) = (store_routes(api.clone(), deps.keys), health.clone());
+        let (routes, health) = (store_routes(api.clone(), deps.keys, &metrics), health.clone());
         lifecycle = lifecycle.server("grpc", move |stop| rpc::serve(listener, routes, health, stop));
     }
     Ok(Service { lifecycle, api, health, address, first_admin })
@@ -140,26 +136,38 @@ impl Service {
     }
 }
 
-fn spawn_tasks(tasks: &TaskSet, relay: Relay, app: &Arc<App>) {
-    let relay = Arc::new(relay);
-    tasks.spawn("outbox-relay", Policy::Restart, move |stop| {
-        let relay = relay.clone();
-        async move { relay.run(stop).await }
-    });
-    let app = app.clone();
-    tasks.spawn("task-reconciler", Policy::Restart, move |stop| {
-        let app = app.clone();
+/// Relays and reconciles, on one replica at a time.
+fn lead(tasks: &TaskSet, relay: Relay, app: &Arc<App>, replicated: Option<String>) {
+    let (relay, app, replicated) = (Arc::new(relay), app.clone(), Arc::new(replicated));
+    tasks.spawn("leader", Policy::Restart, move |stop| {
+        let (relay, app, replicated) = (relay.clone(), app.clone(), replicated.clone());
         async move {
-            // What the bus had at the last stop may be lost.
-            let woken = app.wake_all().await?;
-            tracing::info!(tasks.woken = woken, "unfinished tasks were woken");
-            app.run_reconciler(stop).await;
-            Ok::<(), Error>(())
+            let work = |stop: CancellationToken| {
+                let (relay, app, replicated) = (relay.clone(), app.clone(), replicated.clone());
+                async move {
+                    let listen = async {
+                        if let Some(url) = replicated.as_deref() {
+                            relay.outbox.listen(url, stop.clone()).await;
+                        }
+                    };
+                    tokio::join!(relay.run(stop.clone()), app.run_reconciler(stop.clone()), listen);
+                }
+            };
+            relay.db.lead(SERVICE, stop, work).await;
         }
     });
 }
 
-fn watch(health: &Arc<Health>, tasks: &TaskSet, db: &Db, bus: Arc<dyn Bus>) {
+/// Tells the leader what is committed while this replica does not lead.
+fn forward(tasks: &TaskSet, db: &Db, outbox: Outbox) {
+    let db = db.clone();
+    tasks.spawn("outbox-forward", Policy::Restart, move |stop| {
+        let (db, outbox) = (db.clone(), outbox.clone());
+        async move { outbox.forward(&db, stop).await }
+    });
+}
+
+fn watch(health: &Arc<Health>, tasks: &TaskSet, db: &Db, bus: Arc<dyn Bus>, cache: Arc<dyn Cache>) {
     let db = db.clone();
     health.register(
         tasks,
@@ -174,6 +182,14 @@ fn watch(health: &Arc<Health>, tasks: &TaskSet, db: &Db, bus: Arc<dyn Bus>) {
         Check::optional("bus", move || {
             let healthy = bus.is_healthy();
             async move { if healthy { Ok(()) } else { Err(Error::unavailable("the bus is away")) } }
+        }),
+    );
+    // Without the cache realtime events wait, and each replica throttles sign-ins for itself.
+    health.register(
+        tasks,
+        Check::optional("cache", move || {
+            let cache = cache.clone();
+            async move { cache.get("store:health").await.map(drop) }
         }),
     );
 }

@@ -1,5 +1,7 @@
 //! The contract of [`Store`].
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use sker_error::Code;
 use sker_proto::store::{
@@ -11,6 +13,8 @@ use uuid::Uuid;
 
 use super::refused;
 use crate::{Ctx, Store};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What must be there before the suite runs.
 #[derive(Clone, Debug)]
@@ -26,11 +30,13 @@ pub struct Fixture {
 /// Runs the whole suite. May run several times on one store.
 pub async fn run(store: &dyn Store, fixture: &Fixture) {
     a_task_is_claimed_once_and_completed_once(store, fixture).await;
+    a_claim_whose_answer_was_lost_is_answered_again(store, fixture).await;
     a_stale_epoch_changes_nothing(store, fixture).await;
     a_failed_attempt_is_tried_again(store, fixture).await;
     a_cancelled_task_is_lost_to_its_holder(store, fixture).await;
     a_session_that_is_over_gives_everything_back(store, fixture).await;
     an_idempotency_key_makes_one_task(store, fixture).await;
+    a_call_that_was_given_up_is_repeated_without_a_second_effect(store, fixture).await;
     nothing_of_another_user_is_visible(store, fixture).await;
     bad_input_names_every_field(store, fixture).await;
     nodes_come_in_the_order_asked_for(store, fixture).await;
@@ -84,6 +90,53 @@ async fn a_task_is_claimed_once_and_completed_once(store: &dyn Store, fixture: &
     assert!(claim(store, "two", &task.id).await.is_none(), "a finished task is not claimed");
     let cancel = store.cancel_task(&user(fixture), CancelTaskRequest { id: task.id }).await;
     refused(cancel, Code::Conflict, "cancelling a finished task");
+}
+
+async fn a_claim_whose_answer_was_lost_is_answered_again(store: &dyn Store, fixture: &Fixture) {
+    let ctx = Ctx::service("contract");
+    let session = new_id().to_string();
+    let task = create(store, fixture, "").await;
+    let first = claim(store, &session, &task.id).await.expect("claimed");
+    let again = claim(store, &session, &task.id).await.expect("whoever holds it is told so again");
+    assert_eq!(again.lease_epoch, first.lease_epoch, "it is the same claim");
+    let over = ReleaseTasksRequest { session_id: session, leases: vec![first.clone()] };
+    assert_eq!(store.release_tasks(&ctx, over.clone()).await.expect("releases").released, 1);
+    assert_eq!(store.release_tasks(&ctx, over).await.expect("repeating is no error").released, 0);
+    let next = claim(store, "next", &task.id).await.expect("claimed by the next session");
+    store.complete_task(&ctx, completion(&next)).await.expect("completes");
+}
+
+async fn a_call_that_was_given_up_is_repeated_without_a_second_effect(store: &dyn Store, fixture: &Fixture) {
+    let key = new_id().to_string();
+    let request = CreateTaskRequest {
+        project_id: fixture.project_id.to_string(),
+        body_json: r#"{"type":"semantic_analysis","input_data":{"inputs":["One sentence."]}}"#.to_owned(),
+        idempotency_key: key.clone(),
+    };
+    // Dropped at one point or another on its way: before it was sent, under way, or when it is done.
+    for patience in [0, 1, 3, 10, 30] {
+        let ctx = user(fixture);
+        let call = store.create_task(&ctx, request.clone());
+        let _ = tokio::time::timeout(Duration::from_millis(patience), call).await;
+    }
+    let first = eventually_created(store, fixture, &request).await;
+    let again = create(store, fixture, &key).await;
+    assert_eq!(first, again.id, "one key is one task");
+    store.cancel_task(&user(fixture), CancelTaskRequest { id: first }).await.expect("cancels");
+}
+
+/// A call that was given up may still be under way, which is a conflict for as long as it is.
+async fn eventually_created(store: &dyn Store, fixture: &Fixture, request: &CreateTaskRequest) -> String {
+    let create = async {
+        loop {
+            match store.create_task(&user(fixture), request.clone()).await {
+                Ok(answer) => return answer.task.expect("the task").id,
+                Err(error) if error.code() == Code::Conflict => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => panic!("the repeated call fails: {error:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, create).await.expect("what was given up ends")
 }
 
 async fn a_stale_epoch_changes_nothing(store: &dyn Store, fixture: &Fixture) {

@@ -10,6 +10,8 @@ use tonic::{Request, metadata::MetadataMap};
 
 use crate::Ctx;
 
+/// How much of the deadline is left (gRPC over HTTP/2, "Requests").
+pub(super) const GRPC_TIMEOUT: &str = "grpc-timeout";
 const PRINCIPAL: &str = "x-sker-principal";
 const TENANT: &str = "x-tenant-id";
 const REQUEST_ID: &str = "x-request-id";
@@ -75,7 +77,7 @@ pub(crate) fn admit(keys: &TokenKeys, metadata: &MetadataMap) -> Result<Ctx> {
         principal,
         tenant: text(TENANT).unwrap_or("default").to_owned(),
         request_id: text(REQUEST_ID).map_or_else(|| new_id().to_string(), str::to_owned),
-        deadline: text("grpc-timeout").and_then(parse_timeout).map(|left| Instant::now() + left),
+        deadline: text(GRPC_TIMEOUT).and_then(parse_timeout).map(|left| Instant::now() + left),
         traceparent: text(TRACEPARENT).map(str::to_owned),
     })
 }

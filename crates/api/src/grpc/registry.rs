@@ -5,18 +5,22 @@ use sker_auth::TokenKeys;
 use sker_error::Result;
 use sker_proto::registry::{
     registry_service_client::RegistryServiceClient,
-    registry_service_server::{RegistryService, RegistryServiceServer},
+    registry_service_server::{RegistryService, RegistryServiceServer, SERVICE_NAME},
     *,
 };
+use sker_telemetry::Metrics;
 use tonic::{Request, Response, Status, service::Routes, transport::Channel};
 
 use super::{
-    ClientAuth, MAX_MESSAGE_BYTES, from_status,
-    server::{Adapter, WireStream, forward, serve, to_wire},
+    ClientAuth, MAX_MESSAGE_BYTES,
+    call::{Caller, Method},
+    from_status,
+    metadata::GRPC_TIMEOUT,
+    server::{Adapter, WireStream, always, forward, serve, to_wire},
 };
 use crate::{Ctx, Registry, WatchStream};
 
-serve! { RegistryService, Registry {
+serve! { RegistryService = SERVICE_NAME, Registry {
     register(RegisterRequest) -> RegisterResponse;
     heartbeat(HeartbeatRequest) -> HeartbeatResponse;
     deregister(DeregisterRequest) -> DeregisterResponse;
@@ -26,7 +30,7 @@ serve! { RegistryService, Registry {
     type WatchStream = WireStream<WatchResponse>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        self.handle("watch", request, |api, ctx, message| {
+        self.handle(SERVICE_NAME, "watch", request, |api, ctx, message| {
             Box::pin(async move { Ok(to_wire(api.watch(&ctx, message).await?)) })
         })
         .await
@@ -34,18 +38,18 @@ serve! { RegistryService, Registry {
 }
 
 /// The registry's gRPC service, to be served beside health and reflection.
-pub fn registry_routes(registry: Arc<dyn Registry>, keys: Arc<TokenKeys>) -> Routes {
+pub fn registry_routes(registry: Arc<dyn Registry>, keys: Arc<TokenKeys>, metrics: &Metrics) -> Routes {
     Routes::new(
-        RegistryServiceServer::new(Adapter { api: registry, keys })
+        RegistryServiceServer::new(Adapter::new(registry, keys, metrics))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES),
     )
 }
 
-/// The registry across the network.
+/// The registry across the network. Every call may be repeated: instances have an identity of their own.
 #[derive(Clone)]
 pub struct RegistryClient {
-    auth: ClientAuth,
+    caller: Caller,
     registry: RegistryServiceClient<Channel>,
 }
 
@@ -55,22 +59,28 @@ impl RegistryClient {
         let registry = RegistryServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        RegistryClient { auth, registry }
+        RegistryClient { caller: Caller::new(auth), registry }
     }
 }
 
 forward! { RegistryClient, Registry {
-    registry.register(RegisterRequest) -> RegisterResponse;
-    registry.heartbeat(HeartbeatRequest) -> HeartbeatResponse;
-    registry.deregister(DeregisterRequest) -> DeregisterResponse;
-    registry.discover(DiscoverRequest) -> DiscoverResponse;
-    registry.list_services(ListServicesRequest) -> ListServicesResponse;
+    registry: SERVICE_NAME => {
+        register(RegisterRequest) -> RegisterResponse => always;
+        heartbeat(HeartbeatRequest) -> HeartbeatResponse => always;
+        deregister(DeregisterRequest) -> DeregisterResponse => always;
+        discover(DiscoverRequest) -> DiscoverResponse => always;
+        list_services(ListServicesRequest) -> ListServicesResponse => always;
+    }
 }
     async fn watch(&self, ctx: &Ctx, message: WatchRequest) -> Result<WatchStream> {
-        // The deadline is for the stream to begin; a watch itself lives as long as both ends do.
-        let request = self.auth.request(&ctx.clone().unbounded(), message)?;
-        let mut client = self.registry.clone();
-        let stream = ctx.bound(async { client.watch(request).await.map_err(from_status) }).await?.into_inner();
+        let method = Method { service: SERVICE_NAME, name: "watch", repeatable: true };
+        let begin = |mut request: Request<WatchRequest>| {
+            // The deadline is for the stream to begin; a watch itself lives as long as both ends do.
+            request.metadata_mut().remove(GRPC_TIMEOUT);
+            let mut client = self.registry.clone();
+            async move { client.watch(request).await }
+        };
+        let stream = self.caller.call(ctx, method, message, begin).await?;
         Ok(stream.map(|item| item.map_err(from_status)).boxed())
     }
 }

@@ -1,3 +1,5 @@
+use std::error::Error as _;
+
 use serde::{Deserialize, Serialize};
 use sker_error::{Code, Error, FieldError};
 use tonic::Status;
@@ -39,6 +41,8 @@ pub fn from_status(status: Status) -> Error {
         };
     }
     let error = match status.code() {
+        // Made on this side: the call was cut off, whatever code tonic found nearest, or its own timer ran out.
+        _ if status.source().is_some() && !is_timeout(&status) => Error::unavailable("the service is away"),
         tonic::Code::Unavailable => Error::unavailable("the service is away"),
         // tonic says `Cancelled` when its own client-side timer runs out.
         tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => Error::timeout("the service did not answer in time"),
@@ -49,6 +53,17 @@ pub fn from_status(status: Status) -> Error {
         _ => Error::new(Code::BadGateway, "the service gave no usable answer"),
     };
     error.with_cause(status)
+}
+
+fn is_timeout(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<tonic::TimeoutExpired>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 #[cfg(test)]

@@ -1,26 +1,27 @@
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use sker_auth::TokenKeys;
 use sker_error::Result;
 use sker_proto::store::{
     access_service_client::AccessServiceClient,
-    access_service_server::{AccessService, AccessServiceServer},
+    access_service_server::{self, AccessService, AccessServiceServer},
     node_service_client::NodeServiceClient,
-    node_service_server::{NodeService, NodeServiceServer},
+    node_service_server::{self, NodeService, NodeServiceServer},
     task_service_client::TaskServiceClient,
-    task_service_server::{TaskService, TaskServiceServer},
+    task_service_server::{self, TaskService, TaskServiceServer},
     *,
 };
+use sker_telemetry::Metrics;
 use tonic::{Request, Response, Status, service::Routes, transport::Channel};
 
 use super::{
-    ClientAuth, MAX_MESSAGE_BYTES, from_status,
-    server::{Adapter, WireStream, forward, serve, to_wire},
+    ClientAuth, MAX_MESSAGE_BYTES,
+    call::{Caller, Method, until_deadline, with_deadline},
+    server::{Adapter, WireStream, always, forward, serve, to_wire},
 };
 use crate::{Ctx, NodeStream, Store};
 
-serve! { TaskService, Store {
+serve! { TaskService = task_service_server::SERVICE_NAME, Store {
     create_task(CreateTaskRequest) -> CreateTaskResponse;
     cancel_task(CancelTaskRequest) -> CancelTaskResponse;
     claim_tasks(ClaimTasksRequest) -> ClaimTasksResponse;
@@ -31,18 +32,18 @@ serve! { TaskService, Store {
     release_tasks(ReleaseTasksRequest) -> ReleaseTasksResponse;
 } }
 
-serve! { AccessService, Store {
+serve! { AccessService = access_service_server::SERVICE_NAME, Store {
     authorize_channel(AuthorizeChannelRequest) -> AuthorizeChannelResponse;
 } }
 
-serve! { NodeService, Store {}
+serve! { NodeService = node_service_server::SERVICE_NAME, Store {}
     type GetNodesStream = WireStream<GetNodesResponse>;
 
     async fn get_nodes(
         &self,
         request: Request<GetNodesRequest>,
     ) -> Result<Response<Self::GetNodesStream>, Status> {
-        self.handle("get_nodes", request, |api, ctx, message| {
+        self.handle(node_service_server::SERVICE_NAME, "get_nodes", request, |api, ctx, message| {
             Box::pin(async move { Ok(to_wire(api.get_nodes(&ctx, message).await?)) })
         })
         .await
@@ -50,8 +51,8 @@ serve! { NodeService, Store {}
 }
 
 /// The store's gRPC services, to be served beside health and reflection.
-pub fn store_routes(store: Arc<dyn Store>, keys: Arc<TokenKeys>) -> Routes {
-    let adapter = Adapter { api: store, keys };
+pub fn store_routes(store: Arc<dyn Store>, keys: Arc<TokenKeys>, metrics: &Metrics) -> Routes {
+    let adapter = Adapter::new(store, keys, metrics);
     let mut routes = Routes::builder();
     routes
         .add_service(
@@ -68,10 +69,10 @@ pub fn store_routes(store: Arc<dyn Store>, keys: Arc<TokenKeys>) -> Routes {
     routes.routes()
 }
 
-/// The store across the network.
+/// The store across the network. Every call may be repeated but one: a task without an idempotency key may be created twice.
 #[derive(Clone)]
 pub struct StoreClient {
-    auth: ClientAuth,
+    caller: Caller,
     tasks: TaskServiceClient<Channel>,
     nodes: NodeServiceClient<Channel>,
     access: AccessServiceClient<Channel>,
@@ -81,7 +82,7 @@ impl StoreClient {
     /// A client on a channel, which may be lazy.
     pub fn new(channel: Channel, auth: ClientAuth) -> Self {
         StoreClient {
-            auth,
+            caller: Caller::new(auth),
             tasks: TaskServiceClient::new(channel.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
@@ -94,20 +95,30 @@ impl StoreClient {
 }
 
 forward! { StoreClient, Store {
-    tasks.create_task(CreateTaskRequest) -> CreateTaskResponse;
-    tasks.cancel_task(CancelTaskRequest) -> CancelTaskResponse;
-    tasks.claim_tasks(ClaimTasksRequest) -> ClaimTasksResponse;
-    tasks.renew_leases(RenewLeasesRequest) -> RenewLeasesResponse;
-    tasks.report_progress(ReportProgressRequest) -> ReportProgressResponse;
-    tasks.complete_task(CompleteTaskRequest) -> CompleteTaskResponse;
-    tasks.fail_task(FailTaskRequest) -> FailTaskResponse;
-    tasks.release_tasks(ReleaseTasksRequest) -> ReleaseTasksResponse;
-    access.authorize_channel(AuthorizeChannelRequest) -> AuthorizeChannelResponse;
+    tasks: task_service_server::SERVICE_NAME => {
+        create_task(CreateTaskRequest) -> CreateTaskResponse
+            => |request: &CreateTaskRequest| !request.idempotency_key.is_empty();
+        cancel_task(CancelTaskRequest) -> CancelTaskResponse => always;
+        claim_tasks(ClaimTasksRequest) -> ClaimTasksResponse => always;
+        renew_leases(RenewLeasesRequest) -> RenewLeasesResponse => always;
+        report_progress(ReportProgressRequest) -> ReportProgressResponse => always;
+        complete_task(CompleteTaskRequest) -> CompleteTaskResponse => always;
+        fail_task(FailTaskRequest) -> FailTaskResponse => always;
+        release_tasks(ReleaseTasksRequest) -> ReleaseTasksResponse => always;
+    }
+    access: access_service_server::SERVICE_NAME => {
+        authorize_channel(AuthorizeChannelRequest) -> AuthorizeChannelResponse => always;
+    }
 }
     async fn get_nodes(&self, ctx: &Ctx, message: GetNodesRequest) -> Result<NodeStream> {
-        let request = self.auth.request(ctx, message)?;
-        let mut client = self.nodes.clone();
-        let stream = ctx.bound(async { client.get_nodes(request).await.map_err(from_status) }).await?.into_inner();
-        Ok(stream.map(|item| item.map_err(from_status)).boxed())
+        let method = Method { service: node_service_server::SERVICE_NAME, name: "get_nodes", repeatable: true };
+        // One deadline for the whole answer: that of the call itself.
+        let ctx = with_deadline(ctx);
+        let begin = |request| {
+            let mut client = self.nodes.clone();
+            async move { client.get_nodes(request).await }
+        };
+        let items = self.caller.call(&ctx, method, message, begin).await?;
+        Ok(until_deadline(ctx, items))
     }
 }

@@ -76,7 +76,7 @@ impl Default for MemoryBus {
 
 impl MemoryBus {
     /// A bus with the topology and no messages. Needs a tokio runtime; its task ends when the last handle, consumer and
-    /// delivery is gone, or with [`Self::close`].
+    /// delivery is gone, or with [`Bus::close`].
     pub fn new() -> Self {
         Self::with_queues(topology::QUEUES)
     }
@@ -86,12 +86,6 @@ impl MemoryBus {
         let state = State::new(topology::EXCHANGES, queues, topology::BINDINGS);
         tokio::spawn(serve(state, received));
         MemoryBus { commands, next_consumer: Arc::default() }
-    }
-
-    /// Ends every consumer's stream and refuses what comes after.
-    pub fn close(&self) {
-        // Closed already is closed.
-        let _ = self.commands.send(Command::Close);
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
@@ -138,6 +132,12 @@ impl Bus for MemoryBus {
     async fn depth(&self, queue: &str) -> Option<u64> {
         let queue = queue.to_owned();
         self.ask(|answer| Command::Depth { queue, answer }).await.ok().flatten()
+    }
+
+    async fn close(&self) {
+        // Closed already is closed.
+        let _ = self.commands.send(Command::Close);
+        self.commands.closed().await;
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
         let bus = MemoryBus::new();
         let mut consumer = bus.consume(topology::PROCESS_QUEUE, 1).await.unwrap();
         assert!(bus.is_healthy());
-        bus.close();
+        bus.close().await;
         assert!(consumer.recv().await.is_none());
         assert!(!bus.is_healthy());
         let error = bus.publish(topology::LLM_DIRECT, vec![message(1)]).await.unwrap_err();

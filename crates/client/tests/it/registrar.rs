@@ -8,7 +8,7 @@ use sker_api::{Ctx, Registry, WatchStream};
 use sker_client::Registrar;
 use sker_error::{Error, Result};
 use sker_proto::registry::*;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::server::PATIENCE;
@@ -25,6 +25,10 @@ struct Fake {
     calls: mpsc::UnboundedSender<Call>,
     away: AtomicBool,
     forgetful: AtomicBool,
+    /// Takes no other metadata than at first.
+    refusing: AtomicBool,
+    /// Registrations with other metadata than at first wait for a permit.
+    slow: Semaphore,
 }
 
 impl Fake {
@@ -41,6 +45,12 @@ impl Registry for Fake {
         let instance = request.instance.unwrap();
         self.note(Call::Register(instance.metadata_json.clone()))?;
         self.forgetful.store(false, Ordering::SeqCst);
+        if self.refusing.load(Ordering::SeqCst) {
+            return Err(Error::invalid_request("not these"));
+        }
+        if instance.metadata_json != "{}" {
+            self.slow.acquire().await.unwrap().forget();
+        }
         Ok(RegisterResponse { instance: Some(Instance { instance_id: "i-1".to_owned(), ..instance }), created: true })
     }
 
@@ -78,7 +88,13 @@ struct Registering {
 
 fn start(away: bool) -> Registering {
     let (sender, calls) = mpsc::unbounded_channel();
-    let fake = Arc::new(Fake { calls: sender, away: away.into(), forgetful: false.into() });
+    let fake = Arc::new(Fake {
+        calls: sender,
+        away: away.into(),
+        forgetful: false.into(),
+        refusing: false.into(),
+        slow: Semaphore::new(0),
+    });
     let instance = Instance { metadata_json: "{}".to_owned(), heartbeat_interval_seconds: 1, ..Instance::default() };
     let registrar = Registrar::new(Arc::clone(&fake) as Arc<dyn Registry>, "store", instance);
     let (stop, runs) = (CancellationToken::new(), registrar.clone());
@@ -142,7 +158,56 @@ async fn an_instance_that_was_forgotten_registers_again_at_once() {
 async fn new_metadata_reaches_the_registry_at_once() {
     let mut registering = start(false);
     assert_eq!(registering.call().await, register());
+    registering.fake.slow.add_permits(1);
     registering.registrar.set_metadata("{\"a\":1}".to_owned()).await.unwrap();
     assert_eq!(registering.call().await, Call::Register("{\"a\":1}".to_owned()));
     registering.end().await;
+}
+
+#[tokio::test]
+async fn metadata_that_the_registry_could_not_take_reach_it_when_it_is_back() {
+    let mut registering = start(false);
+    assert_eq!(registering.call().await, register());
+    registering.fake.away.store(true, Ordering::SeqCst);
+    registering.registrar.set_metadata("{\"a\":1}".to_owned()).await.unwrap_err();
+    assert!(registering.registrar.state().changed);
+    registering.fake.slow.add_permits(10);
+    registering.fake.away.store(false, Ordering::SeqCst);
+    assert_eq!(registering.call().await, Call::Register("{\"a\":1}".to_owned()));
+    while registering.call().await != Call::Heartbeat("i-1".to_owned()) {}
+    assert!(!registering.registrar.state().changed);
+    registering.end().await;
+}
+
+#[tokio::test]
+async fn metadata_that_the_registry_refuses_do_not_cost_the_registration() {
+    let mut registering = start(false);
+    assert_eq!(registering.call().await, register());
+    registering.fake.refusing.store(true, Ordering::SeqCst);
+    registering.registrar.set_metadata("{\"a\":1}".to_owned()).await.unwrap_err();
+    let mut heartbeats = 0;
+    while heartbeats < 3 {
+        heartbeats += u32::from(registering.call().await == Call::Heartbeat("i-1".to_owned()));
+    }
+    assert!(registering.registrar.state().changed, "it is still to be told");
+    registering.end().await;
+}
+
+#[tokio::test]
+async fn new_metadata_on_their_way_do_not_bring_back_an_instance_that_leaves() {
+    let mut registering = start(false);
+    assert_eq!(registering.call().await, register());
+    let registrar = registering.registrar.clone();
+    let setting = tokio::spawn(async move { registrar.set_metadata("{\"a\":1}".to_owned()).await });
+    assert_eq!(registering.call().await, Call::Register("{\"a\":1}".to_owned()));
+    registering.stop.cancel();
+    // The registration is still on its way. Whatever comes now, the farewell comes last.
+    registering.fake.slow.add_permits(1);
+    setting.await.unwrap().unwrap();
+    while registering.call().await != Call::Deregister("i-1".to_owned()) {}
+    tokio::time::timeout(PATIENCE, registering.running).await.unwrap().unwrap();
+    let late = registering.registrar.set_metadata("{\"a\":2}".to_owned()).await;
+    assert_eq!(late.unwrap_err().code(), sker_error::Code::Unavailable);
+    assert!(registering.calls.try_recv().is_err(), "nothing is said after the farewell");
+    assert!(!registering.registrar.state().registered);
 }

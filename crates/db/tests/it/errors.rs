@@ -1,30 +1,54 @@
 use sea_orm::{DbErr, EntityTrait, IntoActiveModel};
-use sker_db::{db_error, is_unique_violation, unique_violation};
+use sker_db::{Db, DbConfig, db_error, is_unique_violation, unique_violation};
 use sker_error::Code;
 
-use crate::schema::{database, sample, sample::Entity};
+use crate::{
+    schema::{sample, sample::Entity},
+    world::worlds,
+};
 
 #[tokio::test]
 async fn a_second_row_of_the_same_name_is_a_conflict() {
-    let (_directory, db) = database().await;
-    Entity::insert(sample("same").into_active_model()).exec(db.write()).await.expect("inserted");
-    let error = Entity::insert(sample("same").into_active_model()).exec(db.write()).await.expect_err("twice");
-    assert!(is_unique_violation(&error));
-    assert!(unique_violation(&error).expect("a message").contains("name"));
-    let error = db_error(error);
-    assert_eq!(error.code(), Code::Conflict);
-    assert!(!error.message().contains("samples"), "nothing of the schema is shown: {}", error.message());
-    assert!(error.cause().is_some());
+    for world in worlds().await {
+        let db = world.migrated().await;
+        Entity::insert(sample("same").into_active_model()).exec(db.write()).await.expect("inserted");
+        let error = Entity::insert(sample("same").into_active_model()).exec(db.write()).await.expect_err("twice");
+        assert!(is_unique_violation(&error), "{world}");
+        assert!(unique_violation(&error).expect("a message").contains("name"), "{world}");
+        let error = db_error(error);
+        assert_eq!(error.code(), Code::Conflict, "{world}");
+        assert!(!error.message().contains("samples"), "nothing of the schema is shown: {}", error.message());
+        assert!(error.cause().is_some());
+    }
 }
 
 #[tokio::test]
 async fn a_reference_to_nothing_is_a_conflict() {
-    let (_directory, db) = database().await;
-    let mut orphan = sample("orphan");
-    orphan.parent_id = Some(sker_types::new_id());
-    let error = Entity::insert(orphan.into_active_model()).exec(db.write()).await.expect_err("no parent");
-    assert!(!is_unique_violation(&error));
-    assert_eq!(db_error(error).code(), Code::Conflict);
+    for world in worlds().await {
+        let db = world.migrated().await;
+        let mut orphan = sample("orphan");
+        orphan.parent_id = Some(sker_types::new_id());
+        let error = Entity::insert(orphan.into_active_model()).exec(db.write()).await.expect_err("no parent");
+        assert!(!is_unique_violation(&error));
+        assert_eq!(db_error(error).code(), Code::Conflict, "{world}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_in_no_error() {
+    for url in [
+        "postgres://sker:hunter2@127.0.0.1:1/sker",
+        "postgres://sker:hunter2@127.0.0.1:1/sker?sslmode=hunter",
+        "postgres://sker:hunter2/@127.0.0.1:1/sker",
+        "mysql://sker:hunter2@127.0.0.1:1/sker",
+        "mysql://sker:hunter2@127.0.0.1:1",
+        "mysql://sker:hunter2@127.0.0.1:1/sker?ssl-mode=hunter",
+        "mysql://sker:hunter2/@127.0.0.1:1/sker",
+    ] {
+        let error = Db::connect(&DbConfig::new(url)).await.expect_err(url);
+        let shown = format!("{error} {error:?} {:?}", error.cause().map(ToString::to_string));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }
 
 #[test]

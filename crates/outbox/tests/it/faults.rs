@@ -211,3 +211,25 @@ async fn two_relays_on_one_database_lose_nothing_and_take_effect_once() {
     world.drained().await;
     assert_nothing_lost_and_in_order(&world, &aggregates, 100).await;
 }
+
+#[tokio::test]
+async fn a_log_that_does_not_answer_holds_up_no_work() {
+    let world = World::new().await;
+    world.log.stuck.store(true, Ordering::SeqCst);
+    let aggregates = [new_id()];
+    // Also in the batch that finds out.
+    world.write(mixed(&aggregates, 20)).await;
+    world.write(vec![wake(new_id(), "normal")]).await;
+    let (relay, _shutdown) = world.relay();
+    world.until(async |world| world.bus.on(LLM_DIRECT).len() == 1).await;
+    let failures = world.registry.gather().into_iter().find(|family| family.name() == "outbox_relay_failures_total");
+    let failures = failures.expect("the metric").get_metric()[0].get_counter().get_value();
+    assert_eq!(failures, 0.0, "the log has not even been given up");
+    assert!(world.bus.on(EVENTS_TOPIC).is_empty());
+    relay.abort();
+    let _ = relay.await;
+    world.log.stuck.store(false, Ordering::SeqCst);
+    let _relay = world.relay();
+    world.drained().await;
+    assert_eq!(first_arrivals(&world)[&aggregates[0]], (0..20).collect::<Vec<_>>());
+}

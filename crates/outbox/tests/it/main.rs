@@ -2,5 +2,6 @@
 
 mod faults;
 mod housekeeping;
+mod postgres;
 mod relaying;
 mod world;

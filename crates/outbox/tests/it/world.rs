@@ -9,13 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use sker_bus::{Bus, Consumer, MemoryBus, Message};
 use sker_cache::{MemoryLog, MemoryLogOptions, NewEvent, RealtimeLog, Replay};
-use sker_db::{Db, DbConfig};
+use sker_db::{Db, DbConfig, Transaction};
 use sker_error::{Error, Result};
 use sker_outbox::{NewRow, Outbox, OutboxRow, Relay, RelayHook, RelayMetrics, append};
+use sker_testkit::{TestDatabase, postgres_database};
 use sker_types::{ChannelEvent, Uuid};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -42,6 +43,8 @@ pub struct TestBus {
     /// Messages with this key are refused.
     pub refused_key: Mutex<Option<String>>,
     pub taken: Mutex<Vec<(String, Message)>>,
+    /// While it is locked, nothing is published.
+    pub gate: tokio::sync::Mutex<()>,
     calls: AtomicUsize,
 }
 
@@ -56,6 +59,7 @@ impl TestBus {
 #[async_trait]
 impl Bus for TestBus {
     async fn publish(&self, exchange: &str, messages: Vec<Message>) -> Result<Vec<Uuid>> {
+        drop(self.gate.lock().await);
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let fails = self.flaky.load(Ordering::SeqCst) && call % 2 == 1;
         if self.down.load(Ordering::SeqCst) || (fails && call % 4 == 1) {
@@ -90,21 +94,33 @@ impl Bus for TestBus {
     async fn depth(&self, queue: &str) -> Option<u64> {
         self.inner.depth(queue).await
     }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
 }
 
-/// A log that fails when told to.
+/// A log that fails when told to, or does not answer.
 pub struct TestLog {
     inner: MemoryLog,
     pub down: AtomicBool,
+    pub stuck: AtomicBool,
+    /// How many events it took, repetitions included.
+    pub shown: AtomicUsize,
 }
 
 #[async_trait]
 impl RealtimeLog for TestLog {
     async fn append(&self, channel: &str, event: NewEvent) -> Result<ChannelEvent> {
+        if self.stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.down.load(Ordering::SeqCst) {
             return Err(Error::unavailable("the log is down"));
         }
-        self.inner.append(channel, event).await
+        let shown = self.inner.append(channel, event).await?;
+        self.shown.fetch_add(1, Ordering::SeqCst);
+        Ok(shown)
     }
 
     async fn read(&self, channel: &str, after: u64, limit: usize) -> Result<Replay> {
@@ -126,11 +142,15 @@ pub struct TestHook {
 
 #[async_trait]
 impl RelayHook for TestHook {
-    async fn published(&self, tx: &DatabaseTransaction, rows: &[OutboxRow]) -> Result<()> {
+    async fn published(&self, tx: &Transaction, rows: &[OutboxRow]) -> Result<()> {
         for row in rows {
+            let insert = match tx.get_database_backend() {
+                DbBackend::Postgres => "INSERT INTO visits (id, count) VALUES ($1, 1)",
+                _ => "INSERT INTO visits (id, count) VALUES (?, 1)",
+            };
             let count = Statement::from_sql_and_values(
                 tx.get_database_backend(),
-                "INSERT INTO visits (id, count) VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1",
+                format!("{insert} ON CONFLICT (id) DO UPDATE SET count = visits.count + 1"),
                 [row.id.to_string().into()],
             );
             tx.execute_raw(count).await.map_err(sker_db::db_error)?;
@@ -147,6 +167,7 @@ impl RelayHook for TestHook {
 
 pub struct World {
     _directory: TempDir,
+    _database: Option<TestDatabase>,
     pub db: Db,
     pub outbox: Outbox,
     pub bus: Arc<TestBus>,
@@ -163,19 +184,34 @@ impl World {
 
     pub async fn with_hook(hook: TestHook) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let db = Db::connect(&DbConfig::sqlite(directory.path().join("test.db"))).await.expect("a database");
+        let config = DbConfig::sqlite(directory.path().join("test.db"));
+        Self::on(config, directory, None, hook).await
+    }
+
+    /// On a PostgreSQL database, where rows come to light in another order than that of their positions.
+    pub async fn on_postgres() -> Self {
+        let database = postgres_database("outbox", async |_: &str| Ok(())).await.expect("a database");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::on(DbConfig::new(database.url()), directory, Some(database), TestHook::default()).await
+    }
+
+    async fn on(config: DbConfig, directory: TempDir, database: Option<TestDatabase>, hook: TestHook) -> Self {
+        let db = Db::connect(&config).await.expect("a database");
         db.migrate::<Migrator>().await.expect("migrations");
         let visits = "CREATE TABLE visits (id TEXT PRIMARY KEY, count INTEGER NOT NULL)";
         db.write().execute_unprepared(visits).await.expect("a table");
         let registry = prometheus::Registry::new();
         World {
             _directory: directory,
+            _database: database,
             db,
             outbox: Outbox::new(),
             bus: Arc::new(TestBus::default()),
             log: Arc::new(TestLog {
                 inner: MemoryLog::new(1, MemoryLogOptions { per_channel: 10_000, ..MemoryLogOptions::default() }),
                 down: AtomicBool::new(false),
+                stuck: AtomicBool::new(false),
+                shown: AtomicUsize::new(0),
             }),
             hook: Arc::new(hook),
             metrics: RelayMetrics::new(&registry).expect("metrics"),

@@ -5,6 +5,7 @@ use sker_auth::ServiceTokens;
 use sker_error::{Code, Error, Result};
 use sker_proto::registry::*;
 use sker_runtime::{Health, Listeners, rpc};
+use sker_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -51,7 +52,7 @@ fn serve() -> Served {
     let listeners = Listeners::free(true).unwrap();
     let url = format!("http://{}", listeners.grpc_address().unwrap().unwrap());
     let (health, stop) = (Health::new("test", "1"), CancellationToken::new());
-    let routes = grpc::registry_routes(Arc::new(Endless), keys());
+    let routes = grpc::registry_routes(Arc::new(Endless), keys(), &Metrics::new("test"));
     let running = tokio::spawn(rpc::serve(listeners.grpc.unwrap(), routes, Arc::clone(&health), stop.clone()));
     Served { url, health, stop, running }
 }

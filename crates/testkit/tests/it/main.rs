@@ -1,4 +1,8 @@
-//! The test kit itself, on a program that every system has.
+//! The test kit itself: on a program that every system has, and on the servers it is for.
+
+mod distributed;
+mod servers;
+mod shared;
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -35,10 +39,10 @@ async fn a_program_gets_only_the_environment_it_was_given() -> Result<()> {
 #[tokio::test]
 async fn a_program_hears_signals_and_can_be_killed() -> Result<()> {
     let home = tempfile::tempdir()?;
-    let script = "trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.01; done";
+    let script = "trap 'echo caught; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
     let mut program = shell(home.path(), script).start()?;
     eventually("the trap is set", async || Ok(program.stdout()?.contains("ready").then_some(()))).await?;
-    program.signal(Signal::SIGINT)?;
+    program.signal(Signal::SIGTERM)?;
     assert_eq!(program.wait(PATIENCE).await?, Some(0));
     assert!(program.stdout()?.contains("caught"));
 

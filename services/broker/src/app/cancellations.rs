@@ -10,6 +10,11 @@ use super::running::RunningTasks;
 /// How names of the brokers' exclusive queues begin.
 const QUEUE_PREFIX: &str = "events.broker.";
 
+/// Failures to listen before somebody is told.
+const WARN_AFTER: u32 = 3;
+/// How long an acknowledgement may take before the queue is given up for a new one.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Listens for `ai_task.cancelled` on a queue of this broker's own, and stops those tasks that run here. What is missed
 /// while the bus is away, the answers to lease renewals tell.
 pub async fn listen_for_cancellations(bus: Arc<dyn Bus>, running: Arc<RunningTasks>, stop: CancellationToken) {
@@ -23,7 +28,8 @@ pub async fn listen_for_cancellations(bus: Arc<dyn Bus>, running: Arc<RunningTas
                     return;
                 }
             }
-            Err(error) if failures == 0 => {
+            // Not at once: at the start the bus may still be connecting.
+            Err(error) if failures == WARN_AFTER => {
                 tracing::warn!(error = %error, "cancellations cannot be heard, trying on");
             }
             Err(_) => {}
@@ -37,10 +43,11 @@ pub async fn listen_for_cancellations(bus: Arc<dyn Bus>, running: Arc<RunningTas
 
 async fn listen(mut consumer: Consumer, running: &RunningTasks) {
     while let Some(delivery) = consumer.recv().await {
+        // The queue has every event: what is not a cancellation costs no more than this look.
         if delivery.message.kind == event_type::TASK_CANCELLED {
             cancel(&delivery.message, running);
         }
-        if delivery.ack().await.is_err() {
+        if !matches!(tokio::time::timeout(SETTLE_DEADLINE, delivery.ack()).await, Ok(Ok(()))) {
             return;
         }
     }

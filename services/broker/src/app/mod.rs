@@ -4,6 +4,7 @@
 //! broker which was away too long changes nothing.
 
 mod cancellations;
+mod claims;
 mod intake;
 mod job;
 mod lease_keeper;

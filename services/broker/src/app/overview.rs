@@ -35,6 +35,14 @@ pub struct WorkerView {
     pub free_slots: usize,
     /// Tasks that it is running.
     pub running: usize,
+    /// Whether it reaches the message bus. Without it there is only work that it finds by asking the store.
+    pub bus_connected: bool,
+    /// Whether the store answered when it was last asked.
+    pub store_answers: bool,
+    /// Tasks that it has claimed.
+    pub claimed: u64,
+    /// How many of these it found by asking the store, without a message.
+    pub stolen: u64,
     /// The engines that it has.
     pub engines: Vec<&'static str>,
     /// How long it has been running.
@@ -79,11 +87,10 @@ impl Overview {
     pub async fn queues(&self) -> Vec<QueueView> {
         let work = WORK_QUEUES.iter().map(|(name, weight)| (*name, Some(*weight)));
         let others = [RESULT_NOTIFY_QUEUE, DEAD_LETTER_QUEUE].map(|name| (name, None));
-        let mut queues = Vec::new();
-        for (name, weight) in work.chain(others) {
-            queues.push(QueueView { name, depth: self.broker.bus().depth(name).await, weight });
-        }
-        queues
+        let views = work.chain(others).map(|(name, weight)| async move {
+            QueueView { name, depth: self.broker.bus().depth(name).await, weight }
+        });
+        futures::future::join_all(views).await
     }
 
     /// The workers of this process: one.
@@ -94,6 +101,10 @@ impl Overview {
             slots: broker.options().slots,
             free_slots: broker.free_slots(),
             running: broker.running().len(),
+            bus_connected: broker.bus().is_healthy(),
+            store_answers: broker.store_answers(),
+            claimed: broker.metrics().claims.get(),
+            stolen: broker.metrics().stolen.get(),
             engines: broker.engines().names().collect(),
             uptime_ms: u64::try_from(broker.since().elapsed().as_millis()).unwrap_or(u64::MAX),
         }]

@@ -1,18 +1,32 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use futures::future::try_join_all;
 use serde_json::json;
 use sker_api::{Ctx, Store};
 use sker_bus::{Bus, Message, topology::REALTIME_FANOUT};
 use sker_cache::{NewEvent, RealtimeLog};
-use sker_error::{Code, Result};
+use sker_error::{Code, Error, Result};
 use sker_proto::store::ReportProgressRequest;
 use sker_types::{channel, event_type, new_id, now};
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        watch,
+    },
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
-use super::running::{Running, StopReason};
+use super::{
+    metrics::BrokerMetrics,
+    running::{Running, StopReason},
+};
 use crate::engines::Sink;
 
 /// Progress is told at most this often: four times a second. A task that is done sooner tells none.
@@ -23,27 +37,26 @@ const CHUNK_INTERVAL: Duration = Duration::from_millis(50);
 const CHUNK_BYTES: usize = 8 * 1024;
 /// How long the store may take to note progress; nothing depends on it.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a piece of text may take to go out; the result holds all of it.
+const CHUNK_DEADLINE: Duration = Duration::from_secs(1);
+/// How long an engine's result may wait for its last pieces of text to go out, as long as they do go out.
+const LAST_CHUNKS: Duration = Duration::from_secs(10);
 
-/// What an engine says on the way.
-enum Report {
-    Progress(u8, String),
-    Chunk(String),
-    Done,
-}
-
-/// The engine's end: never waits. What it holds is bounded by the size of the output, which is held anyway.
+/// The engine's end: never waits. Of progress the last word counts; the text that it holds is bounded by the size of the
+/// output, which is held anyway.
 struct ReportSink {
-    reports: UnboundedSender<Report>,
+    progress: watch::Sender<(u8, String)>,
+    text: UnboundedSender<String>,
 }
 
 impl Sink for ReportSink {
     fn progress(&self, percent: u8, message: &str) {
-        // A reporter that is gone means that nobody wants to know any more.
-        let _ = self.reports.send(Report::Progress(percent.min(100), message.to_owned()));
+        self.progress.send_replace((percent.min(100), message.to_owned()));
     }
 
     fn chunk(&self, text: &str) {
-        let _ = self.reports.send(Report::Chunk(text.to_owned()));
+        // A reporter that is gone means that nobody wants to know any more.
+        let _ = self.text.send(text.to_owned());
     }
 }
 
@@ -52,104 +65,147 @@ pub(super) struct Destinations {
     pub(super) store: Arc<dyn Store>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) log: Arc<dyn RealtimeLog>,
+    /// Whether the last piece of text of any task did not go out: one warning is enough for all of them.
+    pub(super) text_lost: AtomicBool,
 }
 
-/// Tells the world about one running task, throttled.
+/// Tells the world about one running task, throttled. What cannot be told in time is dropped: whoever watches sees the result
+/// all the same.
 pub(super) struct Reporter<'a> {
     destinations: &'a Destinations,
+    metrics: &'a BrokerMetrics,
     running: &'a Running,
     ctx: &'a Ctx,
-    reports: UnboundedReceiver<Report>,
-    sender: UnboundedSender<Report>,
-    text: String,
-    index: u64,
-    progress: Option<(u8, String)>,
-    told: u8,
-}
-
-/// Ends a [`Reporter`]'s run when its engine is done.
-pub(super) struct Finish(UnboundedSender<Report>);
-
-impl Finish {
-    pub(super) fn done(self) {
-        let _ = self.0.send(Report::Done);
-    }
+    progress: watch::Receiver<(u8, String)>,
+    text: UnboundedReceiver<String>,
+    done: CancellationToken,
 }
 
 impl<'a> Reporter<'a> {
-    pub(super) fn new(destinations: &'a Destinations, running: &'a Running, ctx: &'a Ctx) -> Self {
-        let (sender, reports) = unbounded_channel();
-        Reporter { destinations, running, ctx, reports, sender, text: String::new(), index: 0, progress: None, told: 0 }
+    /// A reporter, and the sink for the engine.
+    pub(super) fn new(
+        destinations: &'a Destinations,
+        metrics: &'a BrokerMetrics,
+        running: &'a Running,
+        ctx: &'a Ctx,
+    ) -> (Self, Arc<dyn Sink>) {
+        let (progress, progresses) = watch::channel((0, String::new()));
+        let (text, texts) = unbounded_channel();
+        let done = CancellationToken::new();
+        let reporter = Reporter { destinations, metrics, running, ctx, progress: progresses, text: texts, done };
+        (reporter, Arc::new(ReportSink { progress, text }))
     }
 
-    /// The sink for the engine, and what ends the reporter.
-    pub(super) fn ends(&self) -> (Arc<dyn Sink>, Finish) {
-        (Arc::new(ReportSink { reports: self.sender.clone() }), Finish(self.sender.clone()))
+    /// Cancel it when the engine is done.
+    pub(super) fn done(&self) -> CancellationToken {
+        self.done.clone()
     }
 
-    /// Runs until the engine is done or the task is stopped. All text is out then, unless it was stopped.
-    pub(super) async fn run(mut self) {
-        let mut chunk_due = None;
-        let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
+    /// Runs until the engine is done or the task is stopped. All text is out then, unless it was stopped or cannot go out.
+    pub(super) async fn run(self) {
+        let Reporter { destinations, metrics, running, ctx, progress, text, done } = self;
+        let telling = Telling { destinations, metrics, running, ctx };
+        let late = async {
+            done.cancelled().await;
+            tokio::time::sleep(LAST_CHUNKS).await;
+            telling.dropped("text");
+        };
+        tokio::select! {
+            biased;
+            () = running.token().cancelled() => {}
+            () = telling.text(text, &done) => {}
+            () = late => {}
+            () = telling.progress(progress) => {}
+        }
+    }
+}
+
+/// What both parts of a reporter need.
+struct Telling<'a> {
+    destinations: &'a Destinations,
+    metrics: &'a BrokerMetrics,
+    running: &'a Running,
+    ctx: &'a Ctx,
+}
+
+impl Telling<'_> {
+    fn dropped(&self, kind: &str) {
+        self.metrics.dropped_reports.with_label_values(&[kind]).inc();
+    }
+
+    /// Tells the store how far the task is, without end.
+    async fn progress(&self, mut reports: watch::Receiver<(u8, String)>) {
+        let mut told = 0;
         loop {
-            let chunk_at = chunk_due.unwrap_or(progress_due);
-            tokio::select! {
-                biased;
-                () = self.running.token().cancelled() => return,
-                report = self.reports.recv() => match report {
-                    Some(Report::Chunk(text)) => {
-                        self.text.push_str(&text);
-                        chunk_due.get_or_insert_with(|| Instant::now() + CHUNK_INTERVAL);
-                        if self.text.len() >= CHUNK_BYTES {
-                            self.tell_text().await;
-                            chunk_due = None;
-                        }
-                    }
-                    Some(Report::Progress(percent, message)) => {
-                        self.running.set_percent(percent);
-                        self.progress = Some((percent, message));
-                    }
-                    Some(Report::Done) | None => return self.tell_text().await,
-                },
-                () = tokio::time::sleep_until(chunk_at), if chunk_due.is_some() => {
-                    self.tell_text().await;
-                    chunk_due = None;
-                }
-                () = tokio::time::sleep_until(progress_due), if self.progress.is_some() => {
-                    self.tell_progress().await;
-                    progress_due = Instant::now() + PROGRESS_INTERVAL;
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
+            if reports.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let (percent, message) = reports.borrow_and_update().clone();
+            self.running.set_percent(percent);
+            if percent <= told {
+                continue;
+            }
+            told = percent;
+            let lease = Some(self.running.lease());
+            let request = ReportProgressRequest { lease, progress: percent.into(), message };
+            let ctx = self.ctx.clone().within(PROGRESS_DEADLINE);
+            match ctx.bound(self.destinations.store.report_progress(&ctx, request)).await {
+                Ok(_) => {}
+                Err(error) if error.code() == Code::Conflict => self.running.stop(StopReason::Taken),
+                // The next one may arrive; the result counts.
+                Err(error) => {
+                    tracing::debug!(error = %error, "progress could not be told");
+                    self.dropped("progress");
                 }
             }
         }
     }
 
-    async fn tell_progress(&mut self) {
-        let Some((percent, message)) = self.progress.take() else { return };
-        if percent <= self.told {
-            return;
-        }
-        self.told = percent;
-        let request = ReportProgressRequest { lease: Some(self.running.lease()), progress: percent.into(), message };
-        let ctx = self.ctx.clone().unbounded().within(PROGRESS_DEADLINE);
-        match ctx.bound(self.destinations.store.report_progress(&ctx, request)).await {
-            Ok(_) => {}
-            Err(error) if error.code() == Code::Conflict => self.running.stop(StopReason::Taken),
-            // The next one may arrive; the result counts.
-            Err(error) => tracing::debug!(error = %error, "progress could not be told"),
+    /// Sends the text as it comes; ends when the engine is done and all of it is out, or does not go out.
+    async fn text(&self, mut pieces: UnboundedReceiver<String>, done: &CancellationToken) {
+        let (mut text, mut index) = (String::new(), 0);
+        let mut due = None;
+        loop {
+            let at = due.unwrap_or_else(Instant::now);
+            let last = tokio::select! {
+                biased;
+                Some(piece) = pieces.recv() => {
+                    text.push_str(&piece);
+                    due.get_or_insert_with(|| Instant::now() + CHUNK_INTERVAL);
+                    if text.len() < CHUNK_BYTES {
+                        continue;
+                    }
+                    false
+                }
+                // What was sent before is above: it comes first.
+                () = done.cancelled() => true,
+                () = tokio::time::sleep_until(at), if due.is_some() => false,
+            };
+            due = None;
+            if !text.is_empty() {
+                let sent = self.chunk(index, std::mem::take(&mut text)).await;
+                index += 1;
+                let was_lost = self.destinations.text_lost.swap(sent.is_err(), Ordering::Relaxed);
+                if let Err(error) = sent {
+                    if !was_lost {
+                        tracing::warn!(error = %error, "streamed text does not reach whoever watches");
+                    }
+                    self.dropped("text");
+                    if done.is_cancelled() {
+                        return;
+                    }
+                }
+            }
+            if last {
+                return;
+            }
         }
     }
 
-    /// Sends the gathered text. A chunk that cannot be sent is lost to whoever watches, not to the result.
-    async fn tell_text(&mut self) {
-        if self.text.is_empty() {
-            return;
-        }
-        let text = std::mem::take(&mut self.text);
-        let index = self.index;
-        self.index += 1;
-        if let Err(error) = self.send_chunk(index, text).await {
-            tracing::warn!(error = %error, "a piece of streamed text could not be sent");
-        }
+    async fn chunk(&self, index: u64, text: String) -> Result<()> {
+        let sending = tokio::time::timeout(CHUNK_DEADLINE, self.send_chunk(index, text));
+        sending.await.unwrap_or_else(|_| Err(Error::timeout("the realtime log or the bus did not answer in time")))
     }
 
     async fn send_chunk(&self, index: u64, text: String) -> Result<()> {
@@ -160,10 +216,12 @@ impl<'a> Reporter<'a> {
             time: now(),
             data: json!({"task_id": id, "epoch": epoch, "index": index, "text": text}),
         };
-        let mut messages = Vec::with_capacity(2);
-        for name in [Some(channel::task(*id)), project_id.map(channel::project)].into_iter().flatten() {
-            let logged = self.destinations.log.append(&name, event.clone()).await?;
-            let message = Message::json(event_type::TASK_CHUNK, "broker", &name, &logged)?;
+        let names: Vec<String> =
+            [Some(channel::task(*id)), project_id.map(channel::project)].into_iter().flatten().collect();
+        let logged = try_join_all(names.iter().map(|name| self.destinations.log.append(name, event.clone()))).await?;
+        let mut messages = Vec::with_capacity(names.len());
+        for (name, logged) in names.iter().zip(&logged) {
+            let message = Message::json(event_type::TASK_CHUNK, "broker", name, logged)?;
             messages.push(message.with_traceparent(self.ctx.traceparent.clone()));
         }
         self.destinations.bus.publish(REALTIME_FANOUT, messages).await?;

@@ -3,7 +3,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use serde_json::Value;
 use sker_api::Ctx;
-use sker_bus::Delivery;
 use sker_error::{Code, Error, Result};
 use sker_proto::store::{CompleteTaskRequest, FailTaskRequest, ReleaseTasksRequest, Task, Usage as UsageMessage};
 use sker_traffic::Backoff;
@@ -24,11 +23,12 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 /// An internal error of the store is repeated so often; one that is away is waited for without end.
 const INTERNAL_ERRORS: u32 = 5;
 
-/// A claimed task with the message that woke it.
+/// A claimed task.
 pub(super) struct Claimed {
     pub(super) task: Task,
     pub(super) running: Arc<Running>,
-    pub(super) delivery: Delivery,
+    /// The trace of the message that named it.
+    pub(super) traceparent: Option<String>,
 }
 
 /// How an attempt ended.
@@ -36,15 +36,6 @@ enum Ending {
     Completed(Output),
     Failed(Failure),
     Stopped(StopReason),
-}
-
-/// Whether the store knows the ending, so that the message can go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Yes,
-    /// The epoch is not ours any more: whoever has it now does the telling.
-    Refused,
-    No,
 }
 
 /// Forgets a claim when it is dropped.
@@ -61,31 +52,23 @@ impl Drop for Held<'_> {
 }
 
 impl Broker {
-    /// Runs a claimed task to its end and settles its message.
+    /// Runs a claimed task to its end, and tells the store.
     pub(super) async fn run_claimed(&self, claimed: Claimed) {
-        let Claimed { task, running, delivery } = claimed;
+        let Claimed { task, running, traceparent } = claimed;
         let span =
             tracing::info_span!("ai_task", task.id = %running.id, task.kind = running.kind, task.epoch = running.epoch);
-        if let Some(traceparent) = delivery.message.traceparent() {
+        if let Some(traceparent) = &traceparent {
             sker_telemetry::trace::set_parent(&span, traceparent);
         }
         // Also when something here panics: a claim that nobody works on must not be renewed.
-        let held = Held { broker: self, running: &running };
-        let told = self.run_and_tell(&task, &running).instrument(span).await;
-        drop(held);
-        let settled = match told {
-            Told::Yes | Told::Refused => delivery.ack().await,
-            Told::No => delivery.requeue().await,
-        };
-        if let Err(error) = settled {
-            // It comes again, and the store says that there is nothing left to do.
-            tracing::debug!(task.id = %running.id, error = %error, "a message could not be settled");
-        }
+        let _held = Held { broker: self, running: &running };
+        self.run_and_tell(&task, &running).instrument(span).await;
     }
 
-    async fn run_and_tell(&self, task: &Task, running: &Running) -> Told {
+    async fn run_and_tell(&self, task: &Task, running: &Running) {
         let ctx = Ctx::service("broker").unbounded();
         let ending = self.attempt(&ctx, task, running).await;
+        running.set_worked();
         self.measure(running, &ending);
         match ending {
             Ending::Completed(output) => self.complete(&ctx, running, output).await,
@@ -96,8 +79,8 @@ impl Broker {
 
     /// One attempt, until it ends by itself, runs out of time or is stopped.
     async fn attempt(&self, ctx: &Ctx, task: &Task, running: &Running) -> Ending {
-        let reporter = Reporter::new(self.destinations(), running, ctx);
-        let (sink, finish) = reporter.ends();
+        let (reporter, sink) = Reporter::new(self.destinations(), self.metrics(), running, ctx);
+        let done = reporter.done();
         let limit = match task.timeout_ms {
             0 => self.options().task_timeout,
             millis => Duration::from_millis(millis),
@@ -112,9 +95,9 @@ impl Broker {
             engine.run(job, sink, running.token().child_token()).await
         };
         let bounded = async {
-            let done = tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await;
-            finish.done();
-            match done {
+            let outcome = tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await;
+            done.cancel();
+            match outcome {
                 Ok(Ok(Ok(output))) => Ending::Completed(output),
                 Ok(Ok(Err(EngineError::Failed(failure)))) => Ending::Failed(failure),
                 Ok(Ok(Err(EngineError::Cancelled))) => {
@@ -153,7 +136,7 @@ impl Broker {
         }
     }
 
-    async fn complete(&self, ctx: &Ctx, running: &Running, output: Output) -> Told {
+    async fn complete(&self, ctx: &Ctx, running: &Running, output: Output) {
         let request = CompleteTaskRequest {
             lease: Some(running.lease()),
             output_json: Value::Object(output.data).to_string(),
@@ -163,17 +146,14 @@ impl Broker {
             let request = request.clone();
             async move { self.store().complete_task(&ctx, request).await.map(|_| ()) }
         });
-        match told.await {
-            Ok(told) => told,
-            Err(error) => {
-                tracing::warn!(error = %error, "the store does not take the result");
-                let failure = Failure::permanent("engine_error", "the result could not be stored");
-                self.fail(ctx, running, failure.with_usage(output.usage)).await
-            }
+        if let Err(error) = told.await {
+            tracing::warn!(error = %error, "the store does not take the result");
+            let failure = Failure::permanent("engine_error", "the result could not be stored");
+            self.fail(ctx, running, failure.with_usage(output.usage)).await;
         }
     }
 
-    async fn fail(&self, ctx: &Ctx, running: &Running, failure: Failure) -> Told {
+    async fn fail(&self, ctx: &Ctx, running: &Running, failure: Failure) {
         tracing::info!(code = failure.code, retryable = failure.retryable, "the attempt failed: {}", failure.message);
         let request = FailTaskRequest {
             lease: Some(running.lease()),
@@ -187,34 +167,30 @@ impl Broker {
             let request = request.clone();
             async move { self.store().fail_task(&ctx, request).await.map(|_| ()) }
         });
-        told.await.unwrap_or_else(|error| {
+        if let Err(error) = told.await {
             tracing::error!(error = %error, "the store does not take the failure; the lease will run out");
-            Told::Refused
-        })
+        }
     }
 
     /// A task that was stopped from outside. Giving the claim back changes nothing when the store knows already, and helps
     /// when the cancellation was of an earlier run.
-    async fn stopped(&self, ctx: &Ctx, running: &Running, reason: StopReason) -> Told {
+    async fn stopped(&self, ctx: &Ctx, running: &Running, reason: StopReason) {
         tracing::info!(reason = ?reason, "the task was stopped");
-        if matches!(reason, StopReason::Taken | StopReason::TimedOut) {
-            return Told::Refused;
+        if matches!(reason, StopReason::Taken | StopReason::TimedOut | StopReason::CutOff) {
+            return;
         }
         let request = ReleaseTasksRequest { session_id: self.session_id(), leases: vec![running.lease()] };
         let ctx = ctx.clone().within(CALL_DEADLINE / 2);
-        match ctx.bound(self.store().release_tasks(&ctx, request)).await {
-            Ok(_) => Told::Yes,
-            Err(_) if reason == StopReason::Cancelled => Told::Refused,
-            Err(error) => {
-                tracing::warn!(error = %error, "an unfinished task could not be given back; its lease will run out");
-                Told::No
-            }
+        if let Err(error) = ctx.bound(self.store().release_tasks(&ctx, request)).await
+            && reason == StopReason::Draining
+        {
+            tracing::warn!(error = %error, "an unfinished task could not be given back; its lease will run out");
         }
     }
 
     /// Tells the store an ending; while the store is away the result is kept, and told when it is back. Gives up when the
     /// claim is lost or the broker has to stop. An error is one that repeating does not mend.
-    async fn tell<F, Fut>(&self, ctx: &Ctx, running: &Running, what: &str, call: F) -> Result<Told>
+    async fn tell<F, Fut>(&self, ctx: &Ctx, running: &Running, what: &str, call: F) -> Result<()>
     where
         F: Fn(Ctx) -> Fut,
         Fut: Future<Output = Result<()>>,
@@ -225,14 +201,14 @@ impl Broker {
             let error = match ctx.bound(call(ctx.clone())).await {
                 Ok(()) => {
                     self.note_store(true);
-                    return Ok(Told::Yes);
+                    return Ok(());
                 }
                 Err(error) => error,
             };
             match error.code() {
                 Code::Conflict | Code::NotFound | Code::Gone | Code::PreconditionFailed => {
                     tracing::info!(error = %error, "the task is not ours any more; it was {what} for nothing");
-                    return Ok(Told::Refused);
+                    return Ok(());
                 }
                 _ if !worth_repeating(&error, failures) => return Err(error),
                 _ => {}
@@ -243,9 +219,7 @@ impl Broker {
             }
             tokio::select! {
                 biased;
-                reason = running.stopped() => {
-                    return Ok(if reason == StopReason::Draining { Told::No } else { Told::Refused });
-                }
+                _ = running.stopped() => return Ok(()),
                 () = tokio::time::sleep(store_backoff().delay(failures)) => {}
             }
             failures = failures.saturating_add(1);

@@ -1,15 +1,15 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::Duration,
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use sker_proto::store::{Lease, Task};
 use sker_types::Uuid;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Why a running task is stopped from outside.
@@ -21,6 +21,8 @@ pub enum StopReason {
     TimedOut,
     /// Another broker has it, or it is finished.
     Taken,
+    /// The store was not reached for so long that another broker must be thought to have it.
+    CutOff,
     /// This broker stops and could not finish it.
     Draining,
 }
@@ -55,6 +57,9 @@ pub struct Running {
     pub epoch: u64,
     /// When it was claimed.
     pub since: Instant,
+    /// When the store last said that the claim holds, in milliseconds after `since`.
+    renewed_ms: AtomicU64,
+    worked: AtomicBool,
     percent: AtomicU8,
     engine: OnceLock<&'static str>,
     stop: CancellationToken,
@@ -73,6 +78,8 @@ impl Running {
             attempt: task.attempts,
             epoch: task.lease_epoch,
             since: Instant::now(),
+            renewed_ms: AtomicU64::new(0),
+            worked: AtomicBool::new(false),
             percent: AtomicU8::new(0),
             engine: OnceLock::new(),
             stop: CancellationToken::new(),
@@ -105,6 +112,27 @@ impl Running {
     /// Cancelled when the task is stopped.
     pub fn token(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// Notes that the claim held when the store was asked at `asked`.
+    pub fn set_renewed(&self, asked: Instant) {
+        let millis = asked.saturating_duration_since(self.since).as_millis();
+        self.renewed_ms.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For how long nobody has said that the claim holds.
+    pub fn unrenewed(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.renewed_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that its engine is done and only the store has to hear of it.
+    pub fn set_worked(&self) {
+        self.worked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its engine is done.
+    pub fn has_worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
     }
 
     /// Notes how far it is.
@@ -142,17 +170,22 @@ pub struct RunningTasks {
 }
 
 impl RunningTasks {
-    /// Notes a claim. An earlier claim of the same task that is still at work here was lost meanwhile; its run ends. If the
-    /// task's cancellation was heard before, the lease keeper is woken to ask the store what holds; the
-    /// cancellation may have been of an earlier run.
-    pub fn insert(&self, running: Arc<Running>) {
+    /// Notes a claim, and says whether it is a new one: a claim that is known already changes nothing. An earlier claim of
+    /// the same task that is still at work here was lost meanwhile; its run ends. If the task's cancellation was heard
+    /// before, the lease keeper is woken to ask the store what holds; the cancellation may have been of an earlier run.
+    pub fn insert(&self, running: Arc<Running>) -> bool {
         let id = running.id;
-        if let Some(lost) = self.tasks.insert(id, running) {
-            lost.stop(StopReason::Taken);
+        match self.tasks.entry(id) {
+            Entry::Occupied(known) if known.get().epoch >= running.epoch => return false,
+            Entry::Occupied(mut known) => known.insert(running).stop(StopReason::Taken),
+            Entry::Vacant(place) => {
+                place.insert(running);
+            }
         }
         if self.unmatched.remove(&id).is_some() {
             self.doubt.notify_one();
         }
+        true
     }
 
     /// Forgets a claim, but not a later one of the same task.

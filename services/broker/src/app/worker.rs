@@ -1,39 +1,26 @@
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use sker_api::{Ctx, Store};
-use sker_bus::{Bus, Delivery};
+use sker_bus::Bus;
 use sker_cache::RealtimeLog;
-use sker_error::Result;
-use sker_proto::store::{ClaimTasksRequest, ClaimTasksResponse, ReleaseTasksRequest};
-use sker_types::{TaskWake, Uuid};
+use sker_proto::store::ReleaseTasksRequest;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    intake::Intake,
     metrics::BrokerMetrics,
     reporter::Destinations,
-    runner::{Claimed, store_backoff},
-    running::{Running, RunningTasks, StopReason},
+    running::{RunningTasks, StopReason},
     session::Session,
 };
 use crate::engines::EngineSet;
-
-/// Tasks that are claimed with one call at most.
-const MOST_CLAIMS: usize = 64;
-/// How long a claim may take.
-const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -42,6 +29,8 @@ pub struct WorkerOptions {
     pub slots: usize,
     /// How long a claim lives without being renewed.
     pub lease: Duration,
+    /// About how long slots are free with no message in sight before the store is asked for work.
+    pub steal: Duration,
     /// How long a task may take that says nothing about it.
     pub task_timeout: Duration,
     /// How long running tasks may take to end when the broker stops; the rest is given back.
@@ -59,7 +48,9 @@ pub struct Broker {
     running: Arc<RunningTasks>,
     slots: Arc<Semaphore>,
     metrics: BrokerMetrics,
-    store_answers: AtomicBool,
+    store_answers: watch::Sender<bool>,
+    /// Whether the last claim failed: the first one that does is told of.
+    pub(super) claims_fail: AtomicBool,
     since: Instant,
 }
 
@@ -77,10 +68,11 @@ impl Broker {
             options,
             session,
             engines,
-            destinations: Destinations { store, bus, log },
+            destinations: Destinations { store, bus, log, text_lost: AtomicBool::new(false) },
             running: Arc::default(),
             metrics,
-            store_answers: AtomicBool::new(true),
+            store_answers: watch::Sender::new(false),
+            claims_fail: AtomicBool::new(false),
             since: Instant::now(),
         }
     }
@@ -99,115 +91,16 @@ impl Broker {
         self.end_session((Instant::now() + call).min(finish_by + self.options.farewell)).await;
     }
 
-    async fn take_work(self: &Arc<Self>, runs: &mut JoinSet<()>, stop: &CancellationToken) {
-        let prefetch = u16::try_from(self.options.slots).unwrap_or(u16::MAX);
-        // Dropped at the end: what was prefetched goes back to the queues.
-        let mut intake = Intake::new(Arc::clone(&self.destinations.bus), prefetch);
-        loop {
-            while let Some(run) = runs.try_join_next() {
-                note_panic(run);
-            }
-            let Some(first) = stop.run_until_cancelled(self.slot()).await else { return };
-            let most = (1 + self.slots.available_permits()).min(MOST_CLAIMS);
-            let Some(batch) = stop.run_until_cancelled(intake.next_batch(most)).await else { return };
-            // Not cut short by the stop: a claim that is under way would be ours without our knowing.
-            let claimed = self.claim(batch, stop).await;
-            let mut permits = Permits { first: Some(first), slots: &self.slots };
-            for claimed in claimed {
-                let (broker, permit) = (Arc::clone(self), permits.next().await);
-                runs.spawn(async move {
-                    broker.run_claimed(claimed).await;
-                    drop(permit);
-                });
-            }
-        }
-    }
-
-    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a free slot, and says how many there are. Only who takes work takes slots: they stay free.
+    pub(super) async fn free_slot(&self) -> usize {
         // Closed never.
+        drop(self.slots.acquire().await);
+        self.slots.available_permits()
+    }
+
+    /// Takes a slot.
+    pub(super) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).acquire_owned().await.ok()
-    }
-
-    /// Claims what the messages name. While the store is away nothing else is taken: the consumer pauses.
-    async fn claim(&self, batch: Vec<Delivery>, stop: &CancellationToken) -> Vec<Claimed> {
-        let mut deliveries = self.readable(batch).await;
-        if deliveries.is_empty() {
-            return Vec::new();
-        }
-        let mut ids: Vec<String> = deliveries.keys().map(Uuid::to_string).collect();
-        ids.sort_unstable();
-        // Without an answer the messages go back to their queues.
-        let Some(answer) = self.claim_until_answered(ids, stop).await else { return Vec::new() };
-        let mut claimed = Vec::with_capacity(answer.tasks.len());
-        for task in answer.tasks {
-            let Some(running) = Running::new(&task).map(Arc::new) else { continue };
-            let Some(delivery) = deliveries.remove(&running.id) else { continue };
-            self.running.insert(Arc::clone(&running));
-            self.metrics.running.inc();
-            claimed.push(Claimed { task, running, delivery });
-        }
-        // The rest is finished, held by another, or not due: the store wakes somebody when there is something to do.
-        for unclaimed in answer.unclaimed {
-            tracing::debug!(task.id = unclaimed.id, reason = unclaimed.reason, "nothing to do for a message");
-        }
-        for delivery in deliveries.into_values() {
-            settle(delivery.ack().await);
-        }
-        claimed
-    }
-
-    /// The deliveries by task; what cannot be read becomes a dead letter, and a second message of a task is not needed.
-    async fn readable(&self, batch: Vec<Delivery>) -> HashMap<Uuid, Delivery> {
-        let mut deliveries = HashMap::with_capacity(batch.len());
-        for delivery in batch {
-            match delivery.message.parse::<TaskWake>() {
-                Ok(wake) => {
-                    if let Some(second) = deliveries.insert(wake.task_id, delivery) {
-                        settle(second.ack().await);
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(message.id = %delivery.message.id, error = %error, "a work message cannot be read");
-                    self.metrics.malformed.with_label_values(&["work"]).inc();
-                    settle(delivery.reject().await);
-                }
-            }
-        }
-        deliveries
-    }
-
-    async fn claim_until_answered(&self, ids: Vec<String>, stop: &CancellationToken) -> Option<ClaimTasksResponse> {
-        let request = ClaimTasksRequest {
-            ids,
-            limit: 0,
-            session_id: self.session_id(),
-            lease_ms: u64::try_from(self.options.lease.as_millis()).unwrap_or(u64::MAX),
-        };
-        let mut failures = 0;
-        loop {
-            let ctx = Ctx::service("broker").within(CLAIM_DEADLINE);
-            let call = ctx.bound(self.store().claim_tasks(&ctx, request.clone()));
-            let answer = tokio::select! {
-                biased;
-                answer = call => answer,
-                // Too late to run anything; what was claimed is given back with the session.
-                () = drained(stop, self.options.drain) => return None,
-            };
-            match answer {
-                Ok(answer) => {
-                    self.note_store(true);
-                    return Some(answer);
-                }
-                Err(error) => {
-                    self.note_store(false);
-                    if failures == 0 {
-                        tracing::warn!(error = %error, "tasks cannot be claimed, trying on");
-                    }
-                }
-            }
-            stop.run_until_cancelled(tokio::time::sleep(store_backoff().delay(failures))).await?;
-            failures = failures.saturating_add(1);
-        }
     }
 
     async fn drain(&self, mut runs: JoinSet<()>, finish_by: Instant, give_back_by: Instant) {
@@ -224,7 +117,7 @@ impl Broker {
         unfinished.iter().for_each(|running| running.stop(StopReason::Draining));
         let all = async { while runs.join_next().await.is_some() {} };
         if tokio::time::timeout_at(give_back_by, all).await.is_err() {
-            // Dropping them puts their messages back; the end of the session gives back their claims.
+            // The end of the session gives back their claims, or their leases run out.
             tracing::warn!(tasks = runs.len(), "the store does not take back what is not finished");
         }
     }
@@ -260,7 +153,6 @@ impl Broker {
 
     /// Slots that are free.
     pub fn free_slots(&self) -> usize {
-        // Not the permits: one of them is held ready for the next message.
         self.options.slots.saturating_sub(self.running.len())
     }
 
@@ -269,14 +161,24 @@ impl Broker {
         self.session.id().to_string()
     }
 
-    /// Whether the store answered when it was last asked.
+    /// Whether the store answered when it was last asked; not before it was.
     pub fn store_answers(&self) -> bool {
-        self.store_answers.load(Ordering::Relaxed)
+        *self.store_answers.borrow()
     }
 
-    /// Notes whether the store answered.
+    /// Notes whether the store answered. The first time that it did not, the lease keeper is woken to ask again: one answer
+    /// that was lost is no outage.
     pub fn note_store(&self, answers: bool) {
-        self.store_answers.store(answers, Ordering::Relaxed);
+        let is_news = self.store_answers.send_if_modified(|known| std::mem::replace(known, answers) != answers);
+        if is_news && !answers {
+            self.running.doubt.notify_one();
+        }
+    }
+
+    /// Waits until the store answers. The lease keeper asks all the time.
+    pub async fn until_store_answers(&self) {
+        // The sender lives in `self`.
+        let _ = self.store_answers.subscribe().wait_for(|answers| *answers).await;
     }
 
     pub(super) fn store(&self) -> &dyn Store {
@@ -296,36 +198,9 @@ impl Broker {
     }
 }
 
-/// Passes when running tasks have had their time after a stop.
-async fn drained(stop: &CancellationToken, drain: Duration) {
-    stop.cancelled().await;
-    tokio::time::sleep(drain).await;
-}
-
-/// Slots for a batch: the one that was waited for, then those that were free.
-struct Permits<'a> {
-    first: Option<Option<OwnedSemaphorePermit>>,
-    slots: &'a Arc<Semaphore>,
-}
-
-impl Permits<'_> {
-    async fn next(&mut self) -> Option<OwnedSemaphorePermit> {
-        match self.first.take() {
-            Some(first) => first,
-            None => Arc::clone(self.slots).acquire_owned().await.ok(),
-        }
-    }
-}
-
 /// The run's task is not lost: without its broker's care the lease runs out.
-fn note_panic(run: std::result::Result<(), JoinError>) {
+pub(super) fn note_panic(run: std::result::Result<(), JoinError>) {
     if run.is_err_and(|error| error.is_panic()) {
         tracing::error!("a run of a task panicked outside its engine");
-    }
-}
-
-fn settle(outcome: Result<()>) {
-    if let Err(error) = outcome {
-        tracing::debug!(error = %error, "a message could not be settled; it comes again");
     }
 }

@@ -1,6 +1,8 @@
-//! The broker against a store in memory, the real bus and log in memory, and its engines against servers of the tests' own.
+//! The broker against a store in memory, with the bus in memory and on RabbitMQ; its engines against servers of the tests'
+//! own.
 
 mod engines;
+mod rabbitmq;
 mod service;
 mod support;
 mod worker;

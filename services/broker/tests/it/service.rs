@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sker_api::{Ctx, Registry, WatchStream};
 use sker_auth::{Claims, TokenKeys};
 use sker_broker::{Config, Deps, build};
-use sker_bus::MemoryBus;
-use sker_cache::{MemoryLog, MemoryLogOptions};
+use sker_bus::{Bus, MemoryBus};
+use sker_cache::{MemoryLog, MemoryLogOptions, Redis, RedisConfig};
 use sker_error::{Error, Result};
 use sker_proto::registry::{
     DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, HeartbeatRequest, HeartbeatResponse,
@@ -87,14 +87,17 @@ async fn administrators_see_queues_workers_and_tasks_and_nobody_else_does() {
     }
     let config = Config::load(&layers).unwrap();
     let keys = Arc::new(TokenKeys::hs256(&SecretString::from(SECRET)).unwrap());
-    let bus = Arc::new(MemoryBus::new());
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
     let store = MemoryStore::new(Arc::clone(&bus));
     let registry = Arc::new(Register::default());
+    // The text goes to the log in memory all the same; only its check sees that nobody is there.
+    let nowhere = RedisConfig { url: "redis://127.0.0.1:1".into(), ..RedisConfig::default() };
     let deps = Deps {
         registry: registry.clone(),
         store: store.clone(),
-        bus,
+        bus: Arc::clone(&bus),
         log: Arc::new(MemoryLog::new(1, MemoryLogOptions::default())),
+        redis: Some(Redis::new(&nowhere).unwrap()),
         keys: Arc::clone(&keys),
     };
     let service = build(config, deps, Listeners::free(true).unwrap()).await.unwrap();
@@ -112,6 +115,7 @@ async fn administrators_see_queues_workers_and_tasks_and_nobody_else_does() {
     assert_eq!(normal.unwrap()["weight"], 2);
     let (status, workers) = get(&base, "/api/v1/broker/workers", Some(&admin)).await;
     assert_eq!((status, &workers["workers"][0]["slots"]), (200, &json!(32)));
+    assert_eq!((&workers["workers"][0]["bus_connected"], &workers["workers"][0]["claimed"]), (&json!(true), &json!(1)));
     assert_eq!(get(&base, "/api/v1/broker/tasks", Some(&admin)).await, (200, json!({"tasks": []})));
 
     let user = token(&keys, Role::User);
@@ -139,6 +143,25 @@ async fn administrators_see_queues_workers_and_tasks_and_nobody_else_does() {
         (&metadata["routes"][0]["path"], &metadata["routes"][0]["auth"]),
         (&json!("/api/v1/broker/*"), &json!("admin"))
     );
+
+    // Without the bus it goes on, slower, and says so.
+    bus.close().await;
+    let id = store.add("semantic_analysis", "normal", &json!({"inputs": ["Rivers fall in autumn."]}));
+    store.until_status(&id, "completed").await;
+    let worker = get(&base, "/api/v1/broker/workers", Some(&admin)).await.1["workers"][0].clone();
+    assert_eq!((&worker["bus_connected"], &worker["stolen"]), (&json!(false), &json!(1)));
+    sker_testkit::eventually("the health says that the bus and Redis are away", async || {
+        let health = get(&base, "/health", None).await.1;
+        let is = |name, status| {
+            let checks = health["checks"].as_array().unwrap();
+            checks.iter().any(|check| check["name"] == name && check["status"] == status)
+        };
+        let told = is("store", "healthy") && is("bus", "unhealthy") && is("realtime-log", "unhealthy");
+        Ok((health["status"] == "degraded" && told).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(get(&base, "/ready", None).await.0, 200);
 
     shutdown.cancel();
     running.await.unwrap().unwrap();

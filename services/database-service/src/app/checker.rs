@@ -1,9 +1,6 @@
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Condition, Depth, Driver, Failure, HISTORY_LENGTH, Journal, Observation, ProbeError, Record, Remembered, Share,
-    Status, Step, Target, Thresholds, Tracker, Uptime, driver::probe,
+    Status, Step, Target, Thresholds, Tracker, Uptime,
+    link::{Link, Reuse},
 };
 
 /// When a target is checked, and for how long.
@@ -35,12 +33,10 @@ pub struct Intervals {
 /// Watches one target. At most one connection to it is open at a time, whoever asks.
 pub struct Checker {
     target: Target,
-    driver: Arc<dyn Driver>,
+    link: Link,
     intervals: Intervals,
     permit: Semaphore,
     seen: ArcSwap<Seen>,
-    checks: AtomicU64,
-    failures: AtomicU64,
 }
 
 /// What the checks of a target have found so far.
@@ -92,12 +88,10 @@ impl Checker {
         };
         Checker {
             target,
-            driver,
+            link: Link::new(driver),
             intervals,
             permit: Semaphore::new(1),
             seen: ArcSwap::from_pointee(seen),
-            checks: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
         }
     }
 
@@ -110,18 +104,28 @@ impl Checker {
         self.seen.load_full()
     }
 
-    /// Connections that are open now.
-    pub(super) fn open(&self) -> usize {
-        1 - self.permit.available_permits().min(1)
+    /// Whether a check or a test is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.permit.available_permits() == 0
     }
 
-    /// Checks made, and those of them that failed.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.checks.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
+    /// Whether a connection is kept for the next check.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_open()
+    }
+
+    /// Connections opened, and attempts that failed.
+    pub fn connections(&self) -> (u64, u64) {
+        self.link.counts()
     }
 
     /// Checks the target again and again until the token is cancelled. `after` hears of every check.
     pub async fn run(&self, journal: &dyn Journal, token: CancellationToken, after: impl Fn(&Record)) {
+        self.watch(journal, &token, after).await;
+        self.link.close().await;
+    }
+
+    async fn watch(&self, journal: &dyn Journal, token: &CancellationToken, after: impl Fn(&Record)) {
         loop {
             // A check is given up when the service stops, but one that was made is written down.
             let Some(found) = token.run_until_cancelled(self.look()).await else { return };
@@ -140,15 +144,15 @@ impl Checker {
         let depth = self.seen.load().depth_due(self.intervals.deep);
         // Turns are taken in order and each has a deadline, so this one comes.
         let _turn = self.permit.acquire().await;
-        let (result, latency) = self.probe(depth).await;
+        // A deep check also shows that one can still sign in.
+        let reuse = if depth == Depth::Deep { Reuse::No } else { Reuse::Yes };
+        let (result, latency) = self.link.look(&self.target, depth, reuse, self.intervals.deadline).await;
         Found { result, latency, depth }
     }
 
     /// Only [`Checker::run`] calls it, so that no two results are taken in at once.
     fn take_in(&self, found: Found) -> Taken {
         let before = self.seen.load_full();
-        self.checks.fetch_add(1, Ordering::Relaxed);
-        self.failures.fetch_add(u64::from(found.result.is_err()), Ordering::Relaxed);
         let (seen, taken) = before.with(&self.target, found, &self.intervals);
         if before.tracker.condition != seen.tracker.condition {
             self.tell(before.tracker.condition, &seen, taken.record.error.as_ref());
@@ -173,9 +177,9 @@ impl Checker {
         }
     }
 
-    /// Looks at the target; the caller holds the connection.
-    pub(super) async fn probe(&self, depth: Depth) -> (Result<Observation, Failure>, Duration) {
-        probe(&*self.driver, &self.target, depth, self.intervals.deadline).await
+    /// Connects anew, whether or not a connection is kept; the caller has the turn.
+    pub(super) async fn test(&self) -> (Result<Observation, Failure>, Duration) {
+        self.link.look(&self.target, Depth::Light, Reuse::No, self.intervals.deadline).await
     }
 
     fn tell(&self, before: Condition, seen: &Seen, error: Option<&ProbeError>) {

@@ -64,8 +64,8 @@ pub struct Failure {
 }
 
 /// Where a probe is right now, so that one that is cut off at its deadline can still say how far it came.
-#[derive(Debug, Default)]
-pub struct Progress(AtomicU8);
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU8>);
 
 impl Progress {
     /// Says that a step begins.
@@ -93,10 +93,10 @@ pub enum Depth {
     Deep,
 }
 
-/// What a probe found.
+/// What a look found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// How long connecting took.
+    /// How long connecting took; set by who holds the session.
     pub connect: Duration,
     /// The server's version.
     pub version: Option<String>,
@@ -108,21 +108,39 @@ pub struct Observation {
     pub details: Map<String, Value>,
 }
 
-/// Talks to one kind of database.
+/// Opens sessions with one kind of database.
 #[async_trait]
 pub trait Driver: Send + Sync + 'static {
-    /// Looks at a target on a connection of its own, reading only, and closes it. The caller drops the call at `deadline`;
-    /// what cannot be dropped must end itself by then.
-    async fn probe(
+    /// Opens a session. The caller drops the call at `deadline`; what cannot be dropped must end itself by then.
+    async fn connect(
         &self,
         target: &Target,
-        depth: Depth,
         deadline: Instant,
         progress: &Progress,
-    ) -> Result<Observation, Failure>;
+    ) -> Result<Box<dyn Session>, Failure>;
 
     /// What is wrong with a target's URL, before it is ever used.
     fn check_url(&self, url: &str) -> Result<(), String>;
+
+    /// What is wrong with the URL of a target's management API, before it is ever used.
+    fn check_management_url(&self, _url: &str) -> Result<(), String> {
+        Err("databases of this kind have no management API".to_owned())
+    }
+}
+
+/// A connection of the service's own to one target. Dropping it ends the connection and whatever runs on it.
+#[async_trait]
+pub trait Session: Send {
+    /// Looks at the target, reading only. After a failure the session is not used again.
+    async fn look(&mut self, depth: Depth, progress: &Progress) -> Result<Observation, Failure>;
+
+    /// Whether it is worth keeping until the next look.
+    fn is_lasting(&self) -> bool {
+        true
+    }
+
+    /// Takes leave in the way the server expects.
+    async fn close(self: Box<Self>);
 }
 
 /// The drivers there are.
@@ -152,19 +170,4 @@ impl Drivers {
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
         self.drivers.keys().copied()
     }
-}
-
-/// Runs a probe, at most until the deadline.
-pub(super) async fn probe(
-    driver: &dyn Driver,
-    target: &Target,
-    depth: Depth,
-    deadline: Duration,
-) -> (Result<Observation, Failure>, Duration) {
-    let began = Instant::now();
-    let progress = Progress::default();
-    let result = tokio::time::timeout_at(began + deadline, driver.probe(target, depth, began + deadline, &progress))
-        .await
-        .unwrap_or_else(|_| Err(progress.failure(format!("no answer within {} ms", deadline.as_millis()))));
-    (result, began.elapsed())
 }

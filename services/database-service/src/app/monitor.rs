@@ -157,13 +157,19 @@ fn target_status(checker: &Checker) -> TargetStatus {
 }
 
 fn connection(checker: &Checker) -> Connection {
-    let (open, (connections_total, failures_total)) = (checker.open(), checker.counts());
+    let (connections_total, failures_total) = checker.connections();
+    let (busy, connected) = (checker.is_busy(), checker.is_connected());
+    let state = match (busy, connected) {
+        (true, _) => "checking",
+        (false, true) => "connected",
+        (false, false) => "idle",
+    };
     Connection {
         name: checker.target().name.clone(),
         database_type: checker.target().kind,
         url: checker.target().shown_url(),
-        state: if open > 0 { "checking" } else { "idle" }.to_owned(),
-        open,
+        state: state.to_owned(),
+        open: usize::from(busy || connected),
         budget: 1,
         connections_total,
         failures_total,

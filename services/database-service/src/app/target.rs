@@ -15,17 +15,28 @@ pub struct Target {
     /// What it is.
     pub kind: Kind,
     url: SecretString,
+    management_url: Option<SecretString>,
 }
 
 impl Target {
     /// A target. The URL may hold credentials.
     pub fn new(name: impl Into<String>, kind: Kind, url: impl Into<SecretString>) -> Self {
-        Target { name: name.into(), kind, url: url.into() }
+        Target { name: name.into(), kind, url: url.into(), management_url: None }
+    }
+
+    /// With the management API of the same server; that URL may hold credentials, too.
+    pub fn with_management(self, url: impl Into<SecretString>) -> Self {
+        Target { management_url: Some(url.into()), ..self }
     }
 
     /// Where it is, with credentials: for drivers only.
     pub fn url(&self) -> &str {
         self.url.expose_secret()
+    }
+
+    /// Where its management API is, with credentials: for drivers only.
+    pub fn management_url(&self) -> Option<&str> {
+        self.management_url.as_ref().map(ExposeSecret::expose_secret)
     }
 
     /// Where it is, without credentials.

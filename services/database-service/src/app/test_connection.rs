@@ -1,11 +1,15 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
 use sker_error::{Error, FieldError, Fields, Result};
 use utoipa::ToSchema;
 
-use super::{Checker, Depth, Failure, Kind, Monitor, Observation, Step, Target, checker::millis, driver::probe};
+use super::{
+    Checker, Depth, Failure, Kind, Monitor, Observation, Step, Target,
+    checker::millis,
+    link::{Link, Reuse},
+};
 
 /// How long a test waits for other checks of the same target.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -14,6 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct TestRequest {
     url: Option<String>,
+    management_url: Option<String>,
     target: Option<String>,
 }
 
@@ -56,12 +61,16 @@ impl TestRequest {
         let Some(body) = body else { return Ok(TestRequest::default()) };
         let mut fields = Fields::new(body)?;
         let url = fields.string("url", 1..=2048).value();
+        let management_url = fields.string("management_url", 1..=2048).value();
         let target = fields.string("target", 1..=64).value();
         if url.is_some() && target.is_some() {
             fields.fault("target", "conflicting", "give either a url to try or the name of a target");
         }
+        if management_url.is_some() && url.is_none() {
+            fields.fault("management_url", "conflicting", "goes with a url to try");
+        }
         fields.finish()?;
-        Ok(TestRequest { url, target })
+        Ok(TestRequest { url, management_url, target })
     }
 }
 
@@ -73,7 +82,7 @@ impl Monitor {
     /// that fails is not an error.
     pub async fn test(&self, kind: Kind, request: TestRequest) -> Result<TestReport> {
         if let Some(url) = request.url {
-            return self.try_settings(kind, url).await;
+            return self.try_settings(kind, url, request.management_url).await;
         }
         let wanted: Vec<_> = self
             .of_kind(kind)
@@ -89,17 +98,27 @@ impl Monitor {
         Ok(TestReport::of(tested))
     }
 
-    async fn try_settings(&self, kind: Kind, url: String) -> Result<TestReport> {
+    async fn try_settings(&self, kind: Kind, url: String, management_url: Option<String>) -> Result<TestReport> {
         let Some(driver) = self.drivers.get(kind) else {
             let message = format!("the {} driver follows in a later release", kind.title());
             return Ok(TestReport::not_tried(message));
         };
-        driver
-            .check_url(&url)
-            .map_err(|message| Error::validation(vec![FieldError::new("url", "invalid", message)]))?;
-        let target = Target::new("trial", kind, url);
+        let fault = |field: &str, message: String| FieldError::new(field, "invalid", message);
+        let mut faults: Vec<FieldError> =
+            driver.check_url(&url).err().map(|message| fault("url", message)).into_iter().collect();
+        let mut target = Target::new("trial", kind, url);
+        if let Some(management_url) = management_url {
+            let checked = driver.check_management_url(&management_url);
+            faults.extend(checked.err().map(|message| fault("management_url", message)));
+            target = target.with_management(management_url);
+        }
+        if !faults.is_empty() {
+            return Err(Error::validation(faults));
+        }
         let _turn = self.trials.acquire().await.map_err(Error::internal)?;
-        let (result, latency) = probe(&**driver, &target, Depth::Light, self.trial_deadline).await;
+        let link = Link::new(Arc::clone(driver));
+        let (result, latency) = link.look(&target, Depth::Light, Reuse::No, self.trial_deadline).await;
+        link.close().await;
         let tested = TestedTarget::new(&target, result, millis(latency));
         Ok(TestReport { targets: Vec::new(), ..TestReport::of(vec![tested]) })
     }
@@ -107,7 +126,7 @@ impl Monitor {
 
 async fn test_target(checker: &Checker) -> TestedTarget {
     let (result, latency) = match checker.turn(LONGEST_WAIT).await {
-        Ok(_turn) => checker.probe(Depth::Light).await,
+        Ok(_turn) => checker.test().await,
         Err(failure) => (Err(failure), Duration::ZERO),
     };
     TestedTarget::new(checker.target(), result, millis(latency))

@@ -223,15 +223,16 @@ pub struct Connection {
     pub database_type: Kind,
     /// Where it is, without credentials.
     pub url: String,
-    /// `checking` while one is open, else `idle`: a check opens a connection of its own and closes it.
+    /// `checking` while a check or a test is under way, `connected` while a connection is kept for the next check, else
+    /// `idle`.
     pub state: String,
     /// Connections that are open now.
     pub open: usize,
     /// Connections that may be open at once.
     pub budget: usize,
-    /// Checks made since the start of this service.
+    /// Connections opened since the start of this service.
     pub connections_total: u64,
-    /// Those of them that failed.
+    /// Attempts that failed.
     pub failures_total: u64,
     /// How long the last check took.
     pub latency_ms: Option<f64>,

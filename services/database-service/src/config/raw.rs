@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sker_auth::TokenKeys;
@@ -44,6 +45,8 @@ struct RawChecks {
 struct RawTarget {
     kind: String,
     url: SecretString,
+    #[serde(default)]
+    management_url: Option<SecretString>,
 }
 
 #[derive(Deserialize)]
@@ -54,14 +57,14 @@ struct RawDefaultTarget {
     #[serde(default)]
     management_url: Option<SecretString>,
     // What only completes a host.
-    #[serde(default, rename = "port")]
-    _port: Option<u16>,
-    #[serde(default, rename = "user")]
-    _user: Option<String>,
-    #[serde(default, rename = "password")]
-    _password: Option<SecretString>,
-    #[serde(default, rename = "database")]
-    _database: Option<String>,
+    #[serde(default)]
+    port: Option<u16>,
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    password: Option<SecretString>,
+    #[serde(default)]
+    database: Option<String>,
 }
 
 impl RawConfig for Raw {
@@ -82,14 +85,18 @@ impl RawConfig for Raw {
         for (key, message) in self.telemetry.faults() {
             faults.add(&format!("telemetry.{key}"), message);
         }
-        let is_database =
-            ["sqlite:", "postgres:", "postgresql:"].iter().any(|start| self.database.url.starts_with(start));
+        let is_postgres = ["postgres:", "postgresql:"].iter().any(|start| self.database.url.starts_with(start));
+        let is_database = is_postgres || self.database.url.starts_with("sqlite:");
         faults.check(is_database, "database.url", "must begin with sqlite: or postgres:");
         let connections = (1..=1_000).contains(&self.database.max_connections);
         faults.check(connections, "database.max_connections", "must be within 1 and 1000");
         let url = &self.registration.registry_url;
         faults.check(url.starts_with("http://"), "registration.registry_url", "must begin with http://");
         let checks = self.checks.validate(faults);
+        let database = DbConfig {
+            schema: self.database.schema.filter(|name| !name.is_empty()).or_else(|| is_postgres.then(own_schema)),
+            ..self.database
+        };
         let mut targets = named_targets(self.targets, faults);
         targets.extend(default_targets(self.default_targets, faults));
         check_names(&targets, faults);
@@ -100,7 +107,7 @@ impl RawConfig for Raw {
             grpc: self.grpc,
             shutdown: self.shutdown,
             telemetry: self.telemetry,
-            database: self.database,
+            database,
             registration: self.registration,
             checks,
             targets,
@@ -133,21 +140,24 @@ impl RawChecks {
     }
 }
 
+/// The schema on PostgreSQL when nobody says: one database serves all services.
+fn own_schema() -> String {
+    crate::SERVICE.replace('-', "_")
+}
+
 fn named_targets(raw: BTreeMap<String, RawTarget>, faults: &mut Faults) -> Vec<Target> {
     let mut targets = Vec::new();
-    for (name, RawTarget { kind, url }) in raw {
+    for (name, RawTarget { kind, url, management_url }) in raw {
         let key = format!("targets.{name}");
         let is_name = is_target_name(&name);
         faults.check(is_name, &key, "the name must be of 1 to 64 lower-case letters, digits, - and _");
-        match Kind::parse(&kind) {
-            Some(kind) => {
-                targets.extend(target(&name, kind, url, &format!("{key}.url"), &format!("{key}.kind"), faults))
-            }
-            None => {
-                let kinds = Kind::ALL.map(Kind::as_str).join(", ");
-                faults.add(&format!("{key}.kind"), format!("must be one of {kinds}"));
-            }
-        }
+        let Some(kind) = Kind::parse(&kind) else {
+            let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+            faults.add(&format!("{key}.kind"), format!("must be one of {kinds}"));
+            continue;
+        };
+        let keys = Keys { url: format!("{key}.url"), kind: format!("{key}.kind"), key };
+        targets.extend(target(&name, kind, url, management_url, &keys, faults));
     }
     targets
 }
@@ -161,40 +171,89 @@ fn default_targets(raw: BTreeMap<String, RawDefaultTarget>, faults: &mut Faults)
             faults.add(&key, "is not a kind of database");
             continue;
         };
-        let url_key = format!("{key}.url");
-        let is_file = raw.url.as_ref().is_some_and(|url| url.expose_secret().starts_with("sqlite:"));
-        match (raw.url, raw.host, raw.management_url) {
+        // A fault is told of the key that made it a target.
+        let said = match (&raw.url, &raw.host) {
+            (None, Some(_)) => format!("{key}.host"),
+            _ => format!("{key}.url"),
+        };
+        let management_key = format!("{key}.management_url");
+        match (raw.address(kind), raw.management_url) {
             // DATABASE_URL may name a SQLite file, as in a development set-up without servers.
-            (Some(url), ..) if is_file => targets.extend(target("default", Kind::Sqlite, url, &url_key, &key, faults)),
-            (Some(url), ..) => targets.extend(target(&name, kind, url, &url_key, &url_key, faults)),
-            (None, Some(_), _) => faults.add(&format!("{key}.host"), no_driver(kind)),
-            (None, None, Some(_)) => faults.add(&format!("{key}.management_url"), no_driver(kind)),
-            (None, None, None) => {}
+            (Some(url), None) if url.expose_secret().starts_with("sqlite:") => {
+                let keys = Keys { url: said, kind: key.clone(), key };
+                targets.extend(target("default", Kind::Sqlite, url, None, &keys, faults));
+            }
+            (Some(url), management_url) => {
+                let keys = Keys { url: said.clone(), kind: said, key };
+                targets.extend(target(&name, kind, url, management_url, &keys, faults));
+            }
+            (None, Some(_)) => faults.add(&management_key, format!("is of no use without {said}")),
+            (None, None) => {}
         }
     }
     targets
+}
+
+impl RawDefaultTarget {
+    /// The URL, or the one that host, port, user, password and database make.
+    fn address(&self, kind: Kind) -> Option<SecretString> {
+        if let Some(url) = &self.url {
+            return Some(url.clone());
+        }
+        let host = self.host.as_ref()?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let user = self.user.as_deref().map(encoded).unwrap_or_default();
+        let credentials = match &self.password {
+            Some(password) => format!("{user}:{}@", encoded(password.expose_secret())),
+            None if user.is_empty() => String::new(),
+            None => format!("{user}@"),
+        };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let database = self.database.as_deref().map(encoded).unwrap_or_default();
+        let scheme = match kind {
+            Kind::Redis => "redis",
+            Kind::Mysql => "mysql",
+            Kind::Rabbitmq => "amqp",
+            _ => "postgres",
+        };
+        Some(format!("{scheme}://{credentials}{host}{port}/{database}").into())
+    }
+}
+
+/// What the parts of a target are called where it is configured.
+struct Keys {
+    key: String,
+    kind: String,
+    url: String,
 }
 
 fn target(
     name: &str,
     kind: Kind,
     url: SecretString,
-    url_key: &str,
-    kind_key: &str,
+    management_url: Option<SecretString>,
+    keys: &Keys,
     faults: &mut Faults,
 ) -> Option<Target> {
     let drivers = drivers::all();
     let Some(driver) = drivers.get(kind) else {
-        faults.add(kind_key, no_driver(kind));
+        faults.add(&keys.kind, no_driver(kind));
         return None;
     };
-    match driver.check_url(url.expose_secret()) {
-        Ok(()) => Some(Target::new(name, kind, url)),
-        Err(message) => {
-            faults.add(url_key, message);
-            None
-        }
+    let checked = driver.check_url(url.expose_secret());
+    let mut target = Target::new(name, kind, url);
+    if let Err(message) = &checked {
+        faults.add(&keys.url, message);
     }
+    if let Some(url) = management_url {
+        if let Err(message) = driver.check_management_url(url.expose_secret()) {
+            faults.add(&format!("{}.management_url", keys.key), message);
+            return None;
+        }
+        target = target.with_management(url);
+    }
+    checked.is_ok().then_some(target)
 }
 
 fn no_driver(kind: Kind) -> String {

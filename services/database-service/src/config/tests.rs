@@ -41,9 +41,7 @@ fn several_named_targets_of_a_kind() {
 
 #[test]
 fn a_database_without_a_driver_stops_the_start_rather_than_being_ignored() {
-    for (name, value) in
-        [("PG_HOST", "db"), ("REDIS_URL", "redis://u:hunter2@h"), ("RABBITMQ_MANAGEMENT_URL", "http://h")]
-    {
+    for (name, value) in [("ES_URL", "http://u:hunter2@h"), ("NACOS_URL", "http://h"), ("MONGODB_URL", "mongodb://h")] {
         let text = faults(&with(&[(name, value)], &[]));
         assert!(text.contains("driver follows in a later release") && text.contains(name), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
@@ -51,6 +49,56 @@ fn a_database_without_a_driver_stops_the_start_rather_than_being_ignored() {
     let text = faults(&with(&[], &[("targets.a.kind", "milvus"), ("targets.a.url", "http://h")]));
     assert!(text.contains("targets.a.kind: Milvus cannot be checked yet"), "{text}");
     assert!(Config::load(&with(&[("PG_PORT", "5432"), ("PG_USER", "sker")], &[])).is_ok());
+}
+
+fn target_of(variables: &[(&str, &str)]) -> Target {
+    let mut targets = Config::load(&with(variables, &[])).unwrap().targets;
+    assert_eq!(targets.len(), 1);
+    targets.remove(0)
+}
+
+#[test]
+fn the_flat_names_are_the_default_targets() {
+    let parts =
+        [("PG_HOST", "db"), ("PG_PORT", "5433"), ("PG_USER", "s/k"), ("PG_PASSWORD", "p@:w"), ("PG_DATABASE", "d")];
+    let target = target_of(&parts);
+    assert_eq!((target.name.as_str(), target.url()), ("postgresql", "postgres://s%2Fk:p%40%3Aw@db:5433/d"));
+    assert_eq!(target_of(&[("PG_HOST", "::1")]).url(), "postgres://[::1]:5432/");
+    assert_eq!(target_of(&[("DATABASE_URL", "postgres://u@h/d"), ("PG_HOST", "db")]).url(), "postgres://u@h/d");
+    assert_eq!(target_of(&[("REDIS_HOST", "cache")]).url(), "redis://cache/");
+    assert_eq!(target_of(&[("REDIS_HOST", "cache"), ("REDIS_URL", "rediss://h")]).url(), "rediss://h");
+    assert_eq!(target_of(&[("MYSQL_URL", "mysql://u@h")]).kind, Kind::Mysql);
+    assert_eq!(target_of(&[("SKER_DATABASE_SERVICE__DEFAULT_TARGETS__MYSQL__HOST", "db")]).url(), "mysql://db/");
+    let target = target_of(&[("RABBITMQ_URL", "amqp://h"), ("RABBITMQ_MANAGEMENT_URL", "http://h:15672")]);
+    assert_eq!((target.url(), target.management_url()), ("amqp://h", Some("http://h:15672")));
+}
+
+#[test]
+fn a_default_target_that_cannot_be_used_names_the_variable_and_no_password() {
+    for (name, value) in [
+        ("DATABASE_URL", "oracle://u:hunter2@h"),
+        ("REDIS_URL", "http://u:hunter2@h"),
+        ("RABBITMQ_URL", "amqp://u:hunter2@h:port"),
+        ("RABBITMQ_MANAGEMENT_URL", "http://u:hunter2@h"),
+        ("MYSQL_URL", "mysql://u:hunter2@h/?pasword=hunter2"),
+    ] {
+        let text = faults(&with(&[(name, value)], &[]));
+        assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
+    }
+    let text = faults(&with(
+        &[("REDIS_URL", "redis://h"), ("SKER_DATABASE_SERVICE__DEFAULT_TARGETS__REDIS__MANAGEMENT_URL", "http://h")],
+        &[],
+    ));
+    assert!(text.contains("have no management API"), "{text}");
+}
+
+#[test]
+fn its_own_rows_on_postgresql_have_a_schema_of_their_own() {
+    let schema = |overrides: &[(&str, &str)]| Config::load(&with(&[], overrides)).unwrap().database.schema;
+    let url = ("database.url", "postgres://u@h/d");
+    assert_eq!(schema(&[url]).as_deref(), Some("database_service"));
+    assert_eq!(schema(&[url, ("database.schema", "mine")]).as_deref(), Some("mine"));
+    assert_eq!(schema(&[]), None);
 }
 
 #[test]

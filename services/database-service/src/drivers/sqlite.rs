@@ -11,7 +11,7 @@ use sqlx::{
 use tokio::time::Instant;
 use tracing::log::LevelFilter;
 
-use crate::app::{Depth, Driver, Failure, Observation, Progress, Step, Target};
+use crate::app::{Depth, Driver, Failure, Observation, Progress, Session, Step, Target};
 
 /// How long to wait for somebody else's lock; a lock that is held longer is worth telling.
 const BUSY: Duration = Duration::from_millis(500);
@@ -27,34 +27,48 @@ pub struct Sqlite;
 
 #[async_trait]
 impl Driver for Sqlite {
-    async fn probe(
+    async fn connect(
         &self,
         target: &Target,
-        depth: Depth,
         deadline: Instant,
         progress: &Progress,
-    ) -> Result<Observation, Failure> {
-        progress.enter(Step::Resolve);
+    ) -> Result<Box<dyn Session>, Failure> {
         let options = options(target.url()).map_err(|message| progress.failure(message))?;
         let bytes = file_size(options.get_filename().to_owned()).await.map_err(|message| progress.failure(message))?;
 
         progress.enter(Step::Connect);
-        let began = Instant::now();
         let mut connection = options.connect().await.map_err(|error| progress.failure(explain(&error)))?;
-        let connect = began.elapsed();
         interrupt_at(&mut connection, deadline).await.map_err(|error| progress.failure(explain(&error)))?;
-
-        progress.enter(Step::Query);
-        let found = query(&mut connection, depth, bytes).await;
-        // What was only read needs no orderly end; the answer counts.
-        let _ = connection.close().await;
-        let (version, details) = found.map_err(|error| progress.failure(error))?;
-        progress.enter(Step::Done);
-        Ok(Observation { connect, version: Some(version), role: None, uptime_s: None, details })
+        Ok(Box::new(File { connection, bytes }))
     }
 
     fn check_url(&self, url: &str) -> Result<(), String> {
         options(url).map(drop)
+    }
+}
+
+/// An open file.
+struct File {
+    connection: SqliteConnection,
+    bytes: u64,
+}
+
+#[async_trait]
+impl Session for File {
+    async fn look(&mut self, depth: Depth, progress: &Progress) -> Result<Observation, Failure> {
+        let found = query(&mut self.connection, depth, self.bytes).await;
+        let (version, details) = found.map_err(|error| progress.failure(error))?;
+        Ok(Observation { version: Some(version), details, ..Observation::default() })
+    }
+
+    /// An open file would go on to be read when another one has its name.
+    fn is_lasting(&self) -> bool {
+        false
+    }
+
+    async fn close(self: Box<Self>) {
+        // What was only read needs no orderly end.
+        let _ = self.connection.close().await;
     }
 }
 

@@ -17,14 +17,14 @@ pub async fn connections(_caller: Caller, state: Data<State>) -> HttpResult<Http
 
 /// Tests a connection now, with the settings given or with those configured. Administrators only.
 ///
-/// The body may name a `url` to try, or one `target`; without a body all targets of the kind are tested. A test that fails
-/// is a 200 that says at which step.
+/// The body may name a `url` to try (with a `management_url` for RabbitMQ), or one `target`; without a body all targets of the
+/// kind are tested. A test that fails is a 200 that says at which step.
 #[utoipa::path(
     post,
     path = "/api/database/connections/test/{type}",
     tag = "connections",
     params(("type" = String, Path, description = "postgresql, sqlite, ...")),
-    request_body(content = Option<Object>, description = r#"{"url"} or {"target"}"#),
+    request_body(content = Option<Object>, description = r#"{"url", "management_url"} or {"target"}"#),
     responses((status = 200, body = TestReport), (status = 400), (status = 403), (status = 404))
 )]
 pub async fn test(

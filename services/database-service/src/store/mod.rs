@@ -4,10 +4,9 @@ mod entity;
 
 use async_trait::async_trait;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::OnConflict,
 };
-use sker_db::{Db, db_error};
+use sker_db::{Db, Transaction, db_error};
 use sker_error::Result;
 
 use crate::app::{
@@ -67,7 +66,7 @@ impl Journal for DbJournal {
     }
 }
 
-async fn insert_check(transaction: &DatabaseTransaction, target: &Target, record: &Record) -> Result<()> {
+async fn insert_check(transaction: &Transaction, target: &Target, record: &Record) -> Result<()> {
     let row = checks::ActiveModel {
         id: Set(record.id),
         target: Set(target.name.clone()),
@@ -84,7 +83,7 @@ async fn insert_check(transaction: &DatabaseTransaction, target: &Target, record
 }
 
 /// Forgets checks beyond the last hundred, and hours of the day before.
-async fn prune(transaction: &DatabaseTransaction, target: &Target, oldest_hour: i64) -> Result<()> {
+async fn prune(transaction: &Transaction, target: &Target, oldest_hour: i64) -> Result<()> {
     let (name, kind) = (target.name.as_str(), target.kind.as_str());
     let beyond = checks::Entity::find()
         .filter(checks::Column::Target.eq(name).and(checks::Column::Kind.eq(kind)))
@@ -111,7 +110,7 @@ async fn prune(transaction: &DatabaseTransaction, target: &Target, oldest_hour: 
     Ok(())
 }
 
-async fn save_state(transaction: &DatabaseTransaction, target: &Target, tracker: &Tracker) -> Result<()> {
+async fn save_state(transaction: &Transaction, target: &Target, tracker: &Tracker) -> Result<()> {
     let row = states::ActiveModel {
         target: Set(target.name.clone()),
         kind: Set(target.kind.as_str().to_owned()),
@@ -128,7 +127,7 @@ async fn save_state(transaction: &DatabaseTransaction, target: &Target, tracker:
     Ok(())
 }
 
-async fn save_hour(transaction: &DatabaseTransaction, target: &Target, (hour, share): (i64, Share)) -> Result<()> {
+async fn save_hour(transaction: &Transaction, target: &Target, (hour, share): (i64, Share)) -> Result<()> {
     let row = uptime::ActiveModel {
         target: Set(target.name.clone()),
         kind: Set(target.kind.as_str().to_owned()),

@@ -63,7 +63,7 @@ async fn a_wrong_body_names_every_wrong_field() {
 #[tokio::test]
 async fn a_kind_without_a_driver_or_a_target_is_not_tried_and_says_so() {
     let service = Setup::new().start().await;
-    let (status, body) = service.post("/api/database/connections/test/redis", Some(json!({"url": "redis://h"}))).await;
+    let (status, body) = service.post("/api/database/connections/test/nacos", Some(json!({"url": "http://h"}))).await;
     assert_eq!((status, &body["success"]), (StatusCode::OK, &json!(false)));
     assert!(body["error"].as_str().unwrap().contains("follows in a later release"), "{body}");
     let (_, body) = service.post(TEST, None).await;

@@ -22,9 +22,9 @@ fn program(args: &[&str]) -> Command {
 #[test]
 fn a_wrong_configuration_is_told_in_full_with_status_64() {
     let (status, _, stderr) =
-        run(program(&["--set", "http.prot=1", "--set", "checks.failures=no"]).env("PG_HOST", "db"));
+        run(program(&["--set", "http.prot=1", "--set", "checks.failures=no"]).env("NACOS_URL", "http://h"));
     assert_eq!(status, Some(64), "{stderr}");
-    for part in ["jwt_secret", "http.prot", "checks.failures", "environment variable PG_HOST", "4 faults"] {
+    for part in ["jwt_secret", "http.prot", "checks.failures", "environment variable NACOS_URL", "4 faults"] {
         assert!(stderr.contains(part), "{part} is not in {stderr}");
     }
     let (status, _, _) = run(&mut program(&["--no-such-flag"]));

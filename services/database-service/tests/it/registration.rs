@@ -104,7 +104,7 @@ async fn registry_status_is_the_object_of_the_seed() {
     assert_eq!(body["service_type"], "database");
     assert_eq!(body["host"], "127.0.0.1");
     assert_eq!(body["health_check_url"], format!("http://127.0.0.1:{port}/health"));
-    assert_eq!(body["metadata"]["supported_databases"], json!(["sqlite"]));
+    assert_eq!(body["metadata"]["supported_databases"], json!(["postgresql", "redis", "rabbitmq", "mysql", "sqlite"]));
     assert_eq!(body["metadata"]["capabilities"], json!(["health_monitoring", "connection_testing"]));
     assert_eq!(body["routes"][0]["path"], "/api/database/*");
     assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));

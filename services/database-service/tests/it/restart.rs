@@ -1,6 +1,7 @@
 use std::fs;
 
 use serde_json::json;
+use sqlx::Connection;
 
 use crate::support::{Setup, make_database};
 
@@ -75,4 +76,23 @@ async fn its_own_database_that_cannot_be_opened_stops_the_start_with_a_reason() 
     let listeners = sker_runtime::Listeners::free(true).unwrap();
     let refused = sker_database_service::build(config, deps, listeners).await.map(|_| ()).unwrap_err();
     assert!(format!("{refused:#}").contains("cannot open its own database"), "{refused:#}");
+}
+
+#[tokio::test]
+async fn history_may_be_kept_on_postgresql_in_a_schema_of_its_own() {
+    let database = sker_testkit::postgres_database("checks", async |_: &str| Ok(())).await.unwrap();
+    let setup = Setup::new().with_sqlite("store", "store.db").with("database.url", database.url());
+    let service = setup.start().await;
+    let down = service.until_target("store", "unhealthy").await;
+    let service = service.stop().await.start().await;
+    let again = service.until_target("store", "unhealthy").await;
+    assert_eq!(again["failing_since"], down["failing_since"]);
+    let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
+    let schemas: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename IN ('checks', 'states', 'uptime')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(schemas, ["database_service"]);
 }

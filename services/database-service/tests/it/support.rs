@@ -62,7 +62,11 @@ impl Setup {
 
     pub fn with_sqlite(self, name: &str, file: &str) -> Self {
         let url = format!("sqlite://{}", self.path(file).display());
-        self.with(&format!("targets.{name}.kind"), "sqlite").with(&format!("targets.{name}.url"), &url)
+        self.with_target(name, "sqlite", &url)
+    }
+
+    pub fn with_target(self, name: &str, kind: &str, url: &str) -> Self {
+        self.with(&format!("targets.{name}.kind"), kind).with(&format!("targets.{name}.url"), url)
     }
 
     pub fn path(&self, file: &str) -> PathBuf {

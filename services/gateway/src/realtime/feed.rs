@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use sker_cache::{RealtimeLog, Replay};
-use sker_error::{Error, Result};
-use sker_runtime::MainRuntime;
+use sker_cache::Replay;
+use sker_error::Result;
 
-use super::LiveEvent;
+use super::{Item, LiveEvent, LogReader, reader::PAGE};
 use crate::app::cursor::{Cursor, Step};
-
-/// Events read from the log at a time.
-const PAGE: usize = 500;
 
 /// What goes out to the reader.
 #[derive(Clone, Debug)]
@@ -23,7 +19,7 @@ pub enum Outgoing {
 
 /// A subscription. It is joined to the hub first and then reads the log up to now, so that nothing falls between the two; what
 /// comes in both ways is told apart by its number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Feed {
     /// The channel's full name.
     pub channel: String,
@@ -34,16 +30,10 @@ pub struct Feed {
 
 impl Feed {
     /// A reader that has seen everything up to `after`, or that begins now.
-    pub async fn begin(
-        channel: String,
-        shown: String,
-        after: Option<u64>,
-        log: &Arc<dyn RealtimeLog>,
-        main: &MainRuntime,
-    ) -> Result<Feed> {
+    pub async fn begin(channel: String, shown: String, after: Option<u64>, log: &LogReader) -> Result<Feed> {
         let last = match after {
             Some(after) => after,
-            None => latest(&channel, log, main).await?,
+            None => log.latest(&channel).await?,
         };
         Ok(Feed { channel, shown, cursor: Cursor::at(last) })
     }
@@ -53,18 +43,28 @@ impl Feed {
         self.cursor.last()
     }
 
-    /// Goes back, or forward, to what the reader says it has seen.
-    pub fn rewind(&mut self, after: u64) {
-        self.cursor.reset(after);
+    /// The same under another name, gone back, or forward, to what the reader says it has seen.
+    pub fn seen_from(mut self, shown: String, after: Option<u64>) -> Feed {
+        self.shown = shown;
+        if let Some(after) = after {
+            self.cursor.reset(after);
+        }
+        self
     }
 
-    /// Takes a live event and says what goes out: nothing, the event, or all that was missed.
-    pub async fn take(
-        &mut self,
-        event: Arc<LiveEvent>,
-        log: &Arc<dyn RealtimeLog>,
-        main: &MainRuntime,
-    ) -> Result<Vec<Outgoing>> {
+    /// Takes what came from the hub and says what goes out: nothing, the event, or all that was missed. An event that follows
+    /// on the last one needs no log.
+    ///
+    /// # Errors
+    /// The log is away. The reader has got nothing and stays where it is; the event waits in the log.
+    pub async fn hear(&mut self, item: Item, log: &LogReader) -> Result<Vec<Outgoing>> {
+        match item {
+            Item::Event(event) => self.take(event, log).await,
+            Item::Look(_) => self.catch_up(log).await,
+        }
+    }
+
+    async fn take(&mut self, event: Arc<LiveEvent>, log: &LogReader) -> Result<Vec<Outgoing>> {
         match self.cursor.step(event.seq) {
             Step::Duplicate => Ok(Vec::new()),
             Step::Next => {
@@ -72,7 +72,7 @@ impl Feed {
                 Ok(vec![Outgoing::Event(event)])
             }
             Step::Gap => {
-                let mut out = self.catch_up(log, main).await?;
+                let mut out = self.catch_up(log).await?;
                 if self.cursor.step(event.seq) != Step::Duplicate {
                     // The log has forgotten it already, or never had it: the reader still gets it, in its place.
                     self.cursor.advance(event.seq);
@@ -84,12 +84,23 @@ impl Feed {
     }
 
     /// Everything in the log that the reader has not seen.
-    pub async fn catch_up(&mut self, log: &Arc<dyn RealtimeLog>, main: &MainRuntime) -> Result<Vec<Outgoing>> {
+    ///
+    /// # Errors
+    /// The log is away. The reader has got nothing and stays where it is.
+    pub async fn catch_up(&mut self, log: &LogReader) -> Result<Vec<Outgoing>> {
+        let before = self.cursor;
+        let caught = self.read_on(log).await;
+        if caught.is_err() {
+            // Pages that did come are read again.
+            self.cursor = before;
+        }
+        caught
+    }
+
+    async fn read_on(&mut self, log: &LogReader) -> Result<Vec<Outgoing>> {
         let mut out = Vec::new();
         loop {
-            let (log, channel, after) = (Arc::clone(log), self.channel.clone(), self.cursor.last());
-            let replay = main.run(async move { log.read(&channel, after, PAGE).await }).await.map_err(away)?;
-            match replay {
+            match log.read(&self.channel, self.cursor.last()).await? {
                 Replay::TooOld { latest } => {
                     self.cursor.reset(latest);
                     out.push(Outgoing::Reset(latest));
@@ -111,21 +122,11 @@ impl Feed {
     }
 }
 
-/// The channel's last number.
-pub(super) async fn latest(channel: &str, log: &Arc<dyn RealtimeLog>, main: &MainRuntime) -> Result<u64> {
-    let (log, channel) = (Arc::clone(log), channel.to_owned());
-    main.run(async move { log.latest(&channel).await }).await.map_err(away)
-}
-
-/// Without the log nothing can be promised: the client is to come again, with its place.
-fn away(cause: Error) -> Error {
-    Error::unavailable("the realtime log is away; come again with the last seq you have seen").with_cause(cause)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use sker_cache::{MemoryLog, MemoryLogOptions, NewEvent};
+    use sker_cache::{MemoryLog, MemoryLogOptions, NewEvent, RealtimeLog};
+    use sker_runtime::MainRuntime;
 
     use super::*;
 
@@ -146,34 +147,32 @@ mod tests {
     #[tokio::test]
     async fn what_was_missed_is_read_from_the_log_once_and_in_order() {
         let log: Arc<dyn RealtimeLog> = Arc::new(MemoryLog::new(1, MemoryLogOptions::default()));
-        let main = MainRuntime::current();
-        let mut feed = Feed::begin("c".into(), "c".into(), None, &log, &main).await.unwrap();
+        let reader = LogReader::new(Arc::clone(&log), MainRuntime::current());
+        let mut feed = Feed::begin("c".into(), "c".into(), None, &reader).await.unwrap();
         let mut events = Vec::new();
         for _ in 0..1_200 {
             events.push(append(&*log, "c").await);
         }
-        let first = feed.take(Arc::clone(&events[0]), &log, &main).await.unwrap();
+        let first = feed.take(Arc::clone(&events[0]), &reader).await.unwrap();
         assert_eq!(seqs(first), [events[0].seq]);
         // The live stream jumps to the last one: everything between comes from the log.
-        let rest = seqs(feed.take(Arc::clone(&events[1_199]), &log, &main).await.unwrap());
+        let rest = seqs(feed.take(Arc::clone(&events[1_199]), &reader).await.unwrap());
         assert_eq!(rest, events[1..].iter().map(|event| event.seq).collect::<Vec<_>>());
-        assert!(feed.take(Arc::clone(&events[7]), &log, &main).await.unwrap().is_empty());
+        assert!(feed.take(Arc::clone(&events[7]), &reader).await.unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_reader_that_was_away_too_long_is_told_to_begin_anew() {
         let log: Arc<dyn RealtimeLog> =
             Arc::new(MemoryLog::new(1, MemoryLogOptions { per_channel: 2, ..MemoryLogOptions::default() }));
-        let main = MainRuntime::current();
+        let reader = LogReader::new(Arc::clone(&log), MainRuntime::current());
         let first = append(&*log, "c").await.seq;
         for _ in 0..5 {
             append(&*log, "c").await;
         }
-        let mut feed = Feed::begin("c".into(), "c".into(), Some(first), &log, &main).await.unwrap();
-        assert!(
-            matches!(feed.catch_up(&log, &main).await.unwrap()[..], [Outgoing::Reset(latest)] if latest == first + 5)
-        );
+        let mut feed = Feed::begin("c".into(), "c".into(), Some(first), &reader).await.unwrap();
+        assert!(matches!(feed.catch_up(&reader).await.unwrap()[..], [Outgoing::Reset(latest)] if latest == first + 5));
         let next = append(&*log, "c").await;
-        assert_eq!(seqs(feed.take(Arc::clone(&next), &log, &main).await.unwrap()), [next.seq]);
+        assert_eq!(seqs(feed.take(Arc::clone(&next), &reader).await.unwrap()), [next.seq]);
     }
 }

@@ -10,11 +10,12 @@ use std::{
 };
 
 use dashmap::DashMap;
+use sker_error::{Code, Error};
 use sker_telemetry::{
     Metrics,
     prometheus::{IntCounter, IntGauge},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::LiveEvent;
@@ -48,6 +49,7 @@ pub struct Hub {
     channels: DashMap<String, Channel>,
     next: AtomicU64,
     queue: usize,
+    owing: Notify,
     listeners: IntGauge,
     delivered: IntCounter,
     dropped: IntCounter,
@@ -60,6 +62,7 @@ impl Hub {
             channels: DashMap::new(),
             next: AtomicU64::new(1),
             queue,
+            owing: Notify::new(),
             listeners: metrics.gauge("gateway_realtime_listeners", "Sockets and event streams that are open."),
             delivered: metrics.counter("gateway_realtime_events_total", "Events handed to listeners."),
             dropped: metrics.counter("gateway_realtime_slow_total", "Listeners that were too slow and are out."),
@@ -104,6 +107,23 @@ impl Hub {
         if let Some(mut channel) = self.channels.get_mut(name) {
             channel.last = channel.last.max(seq);
         }
+    }
+
+    /// Somebody could not read the log of a channel: what is in it has to be looked for again, whatever was handed out.
+    pub fn owe(&self, name: &str, error: &Error) {
+        // That the log is away is said by those who look into it for everybody.
+        if error.code() == Code::Internal {
+            sker_runtime::log_failure(error);
+        }
+        if let Some(mut channel) = self.channels.get_mut(name) {
+            channel.last = 0;
+        }
+        self.owing.notify_one();
+    }
+
+    /// Waits until something is owed.
+    pub async fn owing(&self) {
+        self.owing.notified().await;
     }
 
     fn hand_out(&self, channel: &mut Channel, item: &Item) {

@@ -7,7 +7,7 @@ use sker_api::Ctx;
 use sker_auth::Claims;
 use sker_error::{Error, Result};
 use sker_proto::store::{AuthorizeChannelRequest, CancelTaskRequest, CreateTaskRequest};
-use sker_types::{Principal, Time};
+use sker_types::{Principal, Time, new_id};
 
 use crate::gateway::Gateway;
 
@@ -75,7 +75,8 @@ impl Session {
     pub async fn submit(&self, gateway: &Gateway, project_id: String, data: Map<String, Value>) -> Result<String> {
         let (store, ctx) = (Arc::clone(&gateway.store), self.ctx());
         let body_json = Value::Object(data).to_string();
-        let request = CreateTaskRequest { project_id, body_json, idempotency_key: String::new() };
+        // The client's frame is one wish, however often it takes to reach the store.
+        let request = CreateTaskRequest { project_id, body_json, idempotency_key: new_id().to_string() };
         let call = async move { ctx.bound(store.create_task(&ctx, request)).await };
         let task = gateway.main.run(call).await?.task;
         task.map(|task| task.id).ok_or_else(|| Error::internal("the store answered without the task"))

@@ -18,7 +18,10 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Feed, Item, Mailbox, Outgoing, Session};
+use super::{
+    Feed, Item, Mailbox, Outgoing, Session,
+    end::{End, Trouble, shorten},
+};
 use crate::{
     app::frame::{self, ClientFrame, Named},
     http::Worker,
@@ -26,28 +29,6 @@ use crate::{
 
 /// Items taken from the queue before what was written is sent off.
 const BATCH: usize = 64;
-
-/// Why a socket ends.
-#[derive(Debug)]
-enum End {
-    /// The client has left, or the connection is broken.
-    Gone,
-    /// It is closed with this code, after this error.
-    Close(u16, Error),
-    /// The gateway is going away.
-    Away,
-}
-
-impl End {
-    /// 4401: whatever is wrong with the token.
-    fn unauthenticated(error: Error) -> End {
-        End::Close(4401, error)
-    }
-
-    fn slow() -> End {
-        End::Close(1013, Error::new(Code::Unavailable, "too slow: events come faster than they are taken"))
-    }
-}
 
 /// Serves a socket until one side ends it.
 pub(super) async fn run(worker: Rc<Worker>, upgrade: OnUpgrade, session: Option<Session>, request_id: Arc<str>) {
@@ -238,35 +219,37 @@ impl Connection {
         let gateway = Arc::clone(&self.worker.gateway);
         let channel = session.channel(&gateway, &shown).await?;
         let most = gateway.config.realtime.max_subscriptions;
-        let mut feed = match self.feeds.remove(&channel) {
-            Some(mut feed) => {
-                feed.shown.clone_from(&shown);
-                if let Some(after) = after {
-                    feed.rewind(after);
-                }
-                feed
-            }
-            None if self.feeds.len() >= most => {
+        let known = self.feeds.get(&channel).cloned();
+        let is_new = known.is_none();
+        if is_new {
+            if self.feeds.len() >= most {
                 return Err(Error::conflict(format!("a socket may have at most {most} subscriptions")).into());
             }
-            None => {
-                // Joined before the log is read: what comes in between is heard twice and told apart, never missed.
-                self.mailbox.join(&channel);
-                match Feed::begin(channel.clone(), shown.clone(), after, &gateway.log, &gateway.main).await {
-                    Ok(feed) => feed,
-                    Err(error) => {
-                        self.mailbox.leave(&channel);
-                        return Err(error.into());
-                    }
-                }
-            }
+            // Joined before the log is read: what comes in between is heard twice and told apart, never missed.
+            self.mailbox.join(&channel);
+        }
+        let begun = async {
+            let mut feed = match known {
+                Some(feed) => feed.seen_from(shown.clone(), after),
+                None => Feed::begin(channel.clone(), shown.clone(), after, &gateway.log).await?,
+            };
+            let latest = feed.last();
+            let missed = if after.is_some() { feed.catch_up(&gateway.log).await? } else { Vec::new() };
+            Ok((feed, latest, missed))
         };
-        self.say(frame::subscribed(&shown, feed.last(), reference)).await?;
-        let missed = if after.is_some() { feed.catch_up(&gateway.log, &gateway.main).await } else { Ok(Vec::new()) };
-        self.feeds.insert(channel, feed);
-        match missed {
-            Ok(missed) => Ok(self.pass_all(&shown, missed).await?),
-            Err(error) => Err(Trouble::End(End::Close(1013, error))),
+        match begun.await {
+            Ok((feed, latest, missed)) => {
+                self.feeds.insert(channel, feed);
+                self.say(frame::subscribed(&shown, latest, reference)).await?;
+                Ok(self.pass_all(&shown, missed).await?)
+            }
+            Err(error) => {
+                // Nothing has changed: the client asks again, and what it had goes on.
+                if is_new {
+                    self.mailbox.leave(&channel);
+                }
+                Err(Trouble::Frame(error))
+            }
         }
     }
 
@@ -282,12 +265,19 @@ impl Connection {
             };
             // What was still in the queue when the client unsubscribed is not for it any more.
             if let Some(feed) = self.feeds.get_mut(channel) {
-                let out = match item {
-                    Item::Event(event) => feed.take(event, &gateway.log, &gateway.main).await,
-                    Item::Look(_) => feed.catch_up(&gateway.log, &gateway.main).await,
+                let out = tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return Err(End::Away),
+                    () = self.slow.cancelled() => return Err(End::slow()),
+                    out = feed.hear(item, &gateway.log) => out,
                 };
-                let shown = feed.shown.clone();
-                self.pass_all(&shown, out.map_err(|error| End::Close(1013, error))?).await?;
+                match out {
+                    Ok(out) => {
+                        let shown = feed.shown.clone();
+                        self.pass_all(&shown, out).await?;
+                    }
+                    Err(error) => gateway.hub.owe(&feed.channel, &error),
+                }
             }
             passed += 1;
             next = if passed < BATCH { self.mailbox.try_recv() } else { None };
@@ -354,43 +344,5 @@ impl Connection {
         };
         // Whether the client hears it is its own affair.
         let _ = timeout(grace.max(Duration::from_millis(1)), goodbye).await;
-    }
-}
-
-/// A control frame holds 125 bytes, two of which are the code.
-fn shorten(reason: &str) -> &str {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
-}
-
-/// What stops a frame from being done: an answer says so, or the socket ends.
-enum Trouble {
-    Frame(Error),
-    End(End),
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Trouble::Frame(error)
-    }
-}
-
-impl From<End> for Trouble {
-    fn from(end: End) -> Self {
-        Trouble::End(end)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_fits_into_a_control_frame() {
-        assert_eq!(shorten(&"é".repeat(100)).len(), 122);
-        assert_eq!(shorten("short"), "short");
     }
 }

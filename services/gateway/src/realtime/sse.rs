@@ -4,14 +4,14 @@ use std::{fmt::Write, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use sker_error::{Code, Error, Result};
+use sker_error::{Error, Result};
 use sker_runtime::QueryFields;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use super::{Feed, Item, Mailbox, Outgoing, Session};
+use super::{Feed, Mailbox, Outgoing, Session, end::too_slow};
 use crate::{
     app::{frame, request::bearer},
     http::{Exchange, Worker},
@@ -40,8 +40,8 @@ pub async fn open(worker: &Rc<Worker>, exchange: Exchange) -> Result<Response<Bo
     let channel = session.channel(&gateway, &shown).await?;
     let mut mailbox = gateway.hub.open();
     mailbox.join(&channel);
-    let mut feed = Feed::begin(channel, shown, after, &gateway.log, &gateway.main).await?;
-    let missed = if after.is_some() { feed.catch_up(&gateway.log, &gateway.main).await? } else { Vec::new() };
+    let mut feed = Feed::begin(channel, shown, after, &gateway.log).await?;
+    let missed = if after.is_some() { feed.catch_up(&gateway.log).await? } else { Vec::new() };
     let (pieces, body) = mpsc::channel(PIECES);
     let stream = Stream { worker: Rc::clone(worker), pieces, mailbox, feed, session };
     worker.tracker.spawn_local(stream.run(missed));
@@ -107,12 +107,18 @@ impl Stream {
                 }
                 item = self.mailbox.recv() => item,
             };
-            let out = match item {
-                Some(Item::Event(event)) => self.feed.take(event, &gateway.log, &gateway.main).await,
-                Some(Item::Look(_)) => self.feed.catch_up(&gateway.log, &gateway.main).await,
-                None => return Err(None),
+            let Some(item) = item else { return Err(None) };
+            let out = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(None),
+                () = self.pieces.closed() => return Err(None),
+                () = slow.cancelled() => return Err(Some(too_slow())),
+                out = self.feed.hear(item, &gateway.log) => out,
             };
-            self.pass_all(out.map_err(Some)?).await?;
+            match out {
+                Ok(out) => self.pass_all(out).await?,
+                Err(error) => gateway.hub.owe(&self.feed.channel, &error),
+            }
         }
     }
 
@@ -136,10 +142,6 @@ impl Stream {
             sent = self.pieces.send(piece) => sent.map_err(|_| None),
         }
     }
-}
-
-fn too_slow() -> Error {
-    Error::new(Code::Unavailable, "too slow: events come faster than they are taken")
 }
 
 /// An event as it stands in the stream.

@@ -4,4 +4,4 @@ mod documents;
 mod watch;
 
 pub use documents::gather;
-pub use watch::{Connected, follow};
+pub use watch::follow;

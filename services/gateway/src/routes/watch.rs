@@ -10,10 +10,9 @@ use sker_api::{Ctx, Registry, WatchStream};
 use sker_error::{Error, Result};
 use sker_proto::registry::{Reset, WatchRequest, WatchResponse, watch_response::Event};
 use sker_traffic::Backoff;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::catalogue::Catalogue, gateway::Gateway};
+use crate::{app::catalogue::Catalogue, connected::Connected, gateway::Gateway};
 
 /// How long the registry may take to begin a stream.
 const BEGIN: Duration = Duration::from_secs(5);
@@ -26,22 +25,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Changes that are taken in before a new table is made of them.
 const BATCH: usize = 256;
-
-/// Whether the registry is heard at the moment.
-#[derive(Clone, Debug, Default)]
-pub struct Connected(Arc<watch::Sender<bool>>);
-
-impl Connected {
-    /// Waits until it is.
-    pub async fn wait(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|connected| *connected).await;
-    }
-
-    fn set(&self, connected: bool) {
-        self.0.send_replace(connected);
-    }
-}
 
 /// Follows the registry until `stop` is cancelled.
 pub async fn follow(gateway: Arc<Gateway>, registry: Arc<dyn Registry>, connected: Connected, stop: CancellationToken) {

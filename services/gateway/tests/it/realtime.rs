@@ -114,7 +114,7 @@ async fn lost_repeated_and_reordered_messages_change_nothing() {
 
 #[tokio::test]
 async fn a_message_that_is_lost_and_followed_by_none_arrives_all_the_same() {
-    let platform = Platform::with(&[("realtime.look_ms", "20")]).await;
+    let platform = Platform::with(&[("realtime.calm_look_ms", "20")]).await;
     let mut socket = platform.socket(&platform.token(Role::User)).await;
     socket.ask(json!({"type": "subscribe", "channel": "project:p"})).await;
     platform.log_only("project:p", 1).await;
@@ -222,7 +222,7 @@ async fn a_message_that_is_too_large_ends_the_socket() {
 
 #[tokio::test]
 async fn a_slow_client_is_closed_with_a_reason_and_slows_nobody() {
-    let platform = Platform::with(&[("realtime.queue", "64")]).await;
+    let platform = Platform::with(&[("realtime.queue", "64"), ("realtime.close_ms", "60000")]).await;
     let token = platform.token(Role::User);
     let (mut slow, mut quick) = (platform.socket(&token).await, platform.socket(&token).await);
     for socket in [&mut slow, &mut quick] {
@@ -231,14 +231,7 @@ async fn a_slow_client_is_closed_with_a_reason_and_slows_nobody() {
     // Far more than what the connection's buffers hold, and the slow client takes none of it.
     let filler = "x".repeat(100_000);
     for number in 1..=200_u64 {
-        let event = sker_cache::NewEvent {
-            kind: "ai_task.chunk".into(),
-            id: new_id(),
-            time: sker_types::now(),
-            data: json!({"n": number, "filler": filler}),
-        };
-        let event = platform.log.append("project:p", event).await.unwrap();
-        platform.tell(&event).await;
+        platform.happen_with("project:p", json!({"n": number, "filler": filler})).await;
         assert_eq!(quick.numbers(1).await, [number]);
     }
     let (frames, close) = slow.rest().await;
@@ -250,7 +243,8 @@ async fn a_slow_client_is_closed_with_a_reason_and_slows_nobody() {
 
 #[tokio::test]
 async fn a_silent_client_is_asked_and_then_let_go() {
-    let platform = Platform::with(&[("realtime.ping_ms", "100"), ("realtime.idle_ms", "2000")]).await;
+    let times = [("realtime.ping_ms", "100"), ("realtime.idle_ms", "2000"), ("realtime.close_ms", "60000")];
+    let platform = Platform::with(&times).await;
     let token = platform.token(Role::User);
     let mut alive = platform.socket(&token).await;
     let mut silent = platform.socket(&token).await;

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, request::Builder};
@@ -120,4 +120,44 @@ async fn a_quiet_stream_shows_that_it_is_alive_and_ends_at_shutdown() {
     }
     platform.shut_down().await;
     while stream.piece().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_stream_outlives_the_log_and_makes_up_for_what_it_missed() {
+    let platform = Platform::with(&[("realtime.look_ms", "20")]).await;
+    let path = format!("/api/v1/events?channel=project:p&token={}", platform.token(Role::User));
+    let mut stream = Stream::open(platform.address, request("GET", &path)).await;
+    platform.log_cut.store(true, Ordering::SeqCst);
+    let refused = platform.get(&path, None).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "unavailable"));
+    assert!(refused.headers.contains_key("retry-after"));
+    platform.log_only("project:p", 1).await;
+    platform.happen("project:p", 2).await;
+    platform.log_cut.store(false, Ordering::SeqCst);
+    for number in [1, 2] {
+        assert_eq!(stream.next().await.unwrap().2["data"]["n"], number);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_a_stream_is_told_so_and_is_out() {
+    let platform = Platform::with(&[("realtime.queue", "16"), ("realtime.close_ms", "60000")]).await;
+    let path = format!("/api/v1/events?channel=project:p&token={}", platform.token(Role::User));
+    let mut stream = Stream::open(platform.address, request("GET", &path)).await;
+    // Far more than what the connection's buffers hold.
+    let filler = "x".repeat(100_000);
+    for number in 1..=200_u64 {
+        platform.happen_with("project:p", json!({"n": number, "filler": filler})).await;
+    }
+    let (mut names, mut numbers) = (Vec::new(), Vec::new());
+    while let Some((name, _, data)) = stream.next().await {
+        names.push(name);
+        numbers.extend(data["data"]["n"].as_u64());
+        if names.last().is_some_and(|name| name == "error") {
+            assert_eq!(data["code"], "unavailable");
+        }
+    }
+    assert_eq!(names.last().unwrap(), "error");
+    assert!(numbers.len() < 200);
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "nothing is left out before");
 }

@@ -15,6 +15,8 @@ pub(super) const MAX_SERVICE: usize = 200;
 /// Longest metadata, as JSON text.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
 const MAX_TAGS: usize = 100;
+/// How deep metadata may be nested: MariaDB takes JSON of 31 levels, and an event has it within its own.
+const MAX_DEPTH: usize = 20;
 
 /// Leases of instances that do not say.
 #[derive(Clone, Copy, Debug)]
@@ -120,12 +122,12 @@ pub fn heartbeats(body: Value) -> Result<Understood<Vec<String>>> {
     Ok(Understood { value: ids.unwrap_or_default(), ignored })
 }
 
-/// A name: something visible, no control characters.
+/// A name: something visible, no control characters, and no spaces around it, which not every database tells apart.
 pub(super) fn name(fields: &mut Fields, field: &str, longest: usize) -> Patch<String> {
     let read = fields.string(field, 1..=longest);
     match &read {
-        Patch::Value(text) if text.trim().is_empty() || text.chars().any(char::is_control) => {
-            fields.fault(field, "invalid", "must be a name without control characters");
+        Patch::Value(text) if text.trim() != text || text.is_empty() || text.chars().any(char::is_control) => {
+            fields.fault(field, "invalid", "must be a name without control characters or spaces around it");
             Patch::Absent
         }
         _ => read,
@@ -179,6 +181,9 @@ pub(super) fn metadata(fields: &mut Fields) -> Option<Map<String, Value>> {
     {
         fields.fault("metadata", "too_long", format!("must have at most {MAX_METADATA_BYTES} bytes as JSON"));
     }
+    if chosen.as_ref().is_some_and(|object| object.values().any(|value| is_deeper(value, MAX_DEPTH - 1))) {
+        fields.fault("metadata", "too_deep", format!("must be nested at most {MAX_DEPTH} levels deep"));
+    }
     chosen
 }
 
@@ -215,6 +220,16 @@ fn has_nul(value: &Value) -> bool {
 
 fn object_has_nul(object: &Map<String, Value>) -> bool {
     object.iter().any(|(key, value)| key.contains('\0') || has_nul(value))
+}
+
+/// Whether lists and maps are nested in it to more than so many levels.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) if levels == 0 => true,
+        Value::Array(items) => items.iter().any(|inner| is_deeper(inner, levels - 1)),
+        Value::Object(object) => object.values().any(|inner| is_deeper(inner, levels - 1)),
+        _ => false,
+    }
 }
 
 fn nul_fault(fields: &mut Fields, field: &str) {
@@ -280,106 +295,4 @@ fn lease(fields: &mut Fields, defaults: &LeaseDefaults) -> LeaseDefaults {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(body: Value) -> Result<Understood<Registration>> {
-        registration("default", body, &LeaseDefaults::default())
-    }
-
-    #[test]
-    fn the_seeds_example_is_understood() {
-        let seed = json!({
-            "serviceName": "user-service", "groupName": "business", "hostAddress": "192.168.1.100", "portNumber": 8080,
-            "contextPath": "/api/v1", "instanceStatus": "UP", "healthStatus": "HEALTHY", "weightValue": 100,
-            "clientType": "SERVICE", "metadataJson": "{\"version\":\"1.0.0\",\"protocol\":\"http\"}",
-            "tagsJson": "[\"production\",\"stable\"]"
-        });
-        let understood = read(seed).unwrap();
-        assert!(understood.ignored.is_empty());
-        let Registration { key, spec, health, .. } = understood.value;
-        assert_eq!(key.to_string(), "default/business/user-service");
-        assert_eq!(spec.metadata["version"], "1.0.0");
-        assert_eq!(spec.tags, ["production", "stable"]);
-        assert_eq!((spec.ephemeral, health), (true, Health::Healthy));
-        assert_eq!(
-            (spec.heartbeat_interval_seconds, spec.heartbeat_timeout_seconds, spec.evict_after_seconds),
-            (5, 15, 30)
-        );
-    }
-
-    #[test]
-    fn unknown_fields_are_named_and_invalid_ones_refused_all_at_once() {
-        let understood = read(json!({"serviceName": "a", "hostAddress": "h", "portNumber": 1, "zone": "x"})).unwrap();
-        assert_eq!(understood.ignored, ["zone"]);
-        let error = read(json!({
-            "serviceName": " ", "hostAddress": "a b", "portNumber": 0, "weightValue": 0, "instanceStatus": "SLEEPY",
-            "metadataJson": "[]", "tagsJson": "{}", "ephemeral": "yes", "evictAfterSeconds": 1, "zone": "x"
-        }))
-        .unwrap_err();
-        let named: Vec<&str> = error.fields().iter().map(|fault| fault.field.as_str()).collect();
-        for field in [
-            "serviceName",
-            "hostAddress",
-            "portNumber",
-            "weightValue",
-            "instanceStatus",
-            "metadataJson",
-            "tagsJson",
-            "ephemeral",
-            "evictAfterSeconds",
-        ] {
-            assert!(named.contains(&field), "{field} is missing in {named:?}");
-        }
-        assert!(!named.contains(&"zone"));
-    }
-
-    #[test]
-    fn a_nul_character_is_refused_wherever_it_hides() {
-        for (field, value) in [
-            ("serviceName", json!("a\0")),
-            ("groupName", json!("a\0")),
-            ("hostAddress", json!("a\0")),
-            ("contextPath", json!("/\0")),
-            ("instanceStatus", json!("UP\0")),
-            ("clientType", json!("a\0")),
-            ("metadata", json!({"key\0": 1})),
-            ("metadata", json!({"a": [{"b": "c\0"}]})),
-            ("metadataJson", json!(r#"{"a": {"b": "c\u0000"}}"#)),
-            ("tags", json!(["blue", "gre\0en"])),
-            ("tagsJson", json!(r#"["gre\u0000en"]"#)),
-        ] {
-            let mut body = json!({"serviceName": "a", "hostAddress": "h", "portNumber": 1});
-            body[field] = value.clone();
-            let error = read(body).expect_err(field);
-            assert_eq!(error.code(), sker_error::Code::ValidationFailed);
-            assert!(error.fields()[0].field.starts_with(field), "{field}: {value}: {:?}", error.fields());
-        }
-    }
-
-    #[test]
-    fn both_forms_may_be_given_when_they_agree() {
-        let with = |metadata: Value, text: &str| {
-            read(
-                json!({"serviceName": "a", "hostAddress": "h", "portNumber": 1, "metadata": metadata, "metadataJson": text}),
-            )
-        };
-        assert!(with(json!({"a": 1}), "{\"a\": 1}").is_ok());
-        assert_eq!(with(json!({"a": 1}), "{\"a\": 2}").unwrap_err().fields()[0].field, "metadataJson");
-    }
-
-    #[test]
-    fn lease_times_that_are_left_out_fit_those_that_are_given() {
-        let lease = |body: Value| {
-            let mut whole = json!({"serviceName": "a", "hostAddress": "h", "portNumber": 1});
-            whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-            let spec = read(whole).unwrap().value.spec;
-            (spec.heartbeat_interval_seconds, spec.heartbeat_timeout_seconds, spec.evict_after_seconds)
-        };
-        assert_eq!(lease(json!({"heartbeatIntervalSeconds": 60})), (60, 180, 360));
-        assert_eq!(lease(json!({"heartbeatTimeoutSeconds": 1, "evictAfterSeconds": 1})), (1, 1, 1));
-        assert_eq!(lease(json!({"heartbeatTimeoutSeconds": 20})), (5, 20, 40));
-    }
-}
+mod tests;

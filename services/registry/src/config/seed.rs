@@ -9,8 +9,11 @@ use sker_config::Faults;
 use sker_db::DbConfig;
 use sker_runtime::HttpConfig;
 
-use super::dsn::{self, Dsn};
+use super::dsn;
 use crate::store::EventPolicy;
+
+/// A registration waits at most so long to find out that the database is away, and then goes on without it.
+const ACQUIRE_TIMEOUT_MS: u64 = 3_000;
 
 /// The seed's `server`.
 #[derive(Default, Deserialize)]
@@ -139,12 +142,7 @@ impl RawDatabase {
         };
         let kind = self.kind.filter(|_| seed.is_some());
         let url = match dsn::read(kind.as_deref(), given.expose_secret()) {
-            Ok(Dsn::Url(url)) => url,
-            Ok(Dsn::MySql { host, database }) => {
-                let server = format!("MySQL and MariaDB ({database} at {host}) cannot be used by this version");
-                faults.add(key, format!("{server}; name a SQLite file or PostgreSQL"));
-                return None;
-            }
+            Ok(url) => url,
             Err(message) => {
                 faults.add(key, message);
                 return None;
@@ -161,9 +159,13 @@ impl RawDatabase {
         let is_file = url.starts_with("sqlite:");
         // Readers of one file gain nothing beyond a few.
         let max_connections = if is_file { connections.min(16) } else { connections };
+        let has_schemas = url.starts_with("postgres");
+        let named = self.schema.filter(|schema| !schema.is_empty());
+        faults.check(named.is_none() || has_schemas, "database.schema", "is for PostgreSQL only");
         // One schema per service, so that a server may be shared.
-        let schema = self.schema.or_else(|| (!is_file).then(|| crate::SERVICE.to_owned()));
-        Some(DbConfig { schema, max_connections, ..DbConfig::new(url) })
+        let schema = has_schemas.then(|| named.unwrap_or_else(|| crate::SERVICE.to_owned()));
+        let config = DbConfig { schema, max_connections, acquire_timeout_ms: ACQUIRE_TIMEOUT_MS, ..DbConfig::new(url) };
+        Some(config.of_service(crate::SERVICE))
     }
 }
 

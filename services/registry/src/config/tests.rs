@@ -38,7 +38,7 @@ fn the_example_file_is_right() {
 }
 
 #[test]
-fn the_seeds_own_file_is_read_and_only_its_database_is_refused() {
+fn the_seeds_own_file_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("registry.yaml");
     let seed = r#"
@@ -49,19 +49,32 @@ event: {enabled: true, bufferSize: 1000, workerCount: 5, enablePersistence: true
 external: {enabled: false, enableFailover: true, enableSync: false}
 "#;
     std::fs::write(&file, seed).unwrap();
-    let faults = load(&[], &[], Some(file.clone())).unwrap_err();
-    assert_eq!(faults.len(), 1, "{faults}");
-    assert!(faults.to_string().contains("database.dsn: MySQL and MariaDB (registry at localhost:3306)"), "{faults}");
+    let config = load(&[], &[], Some(file.clone())).unwrap();
+    assert_eq!((config.http.host.as_str(), config.http.port), ("0.0.0.0", 8123));
+    let database = &config.database;
+    assert_eq!(database.url, "mysql://root:password@localhost:3306/registry");
+    assert_eq!((&database.schema, database.max_connections), (&None, 100));
 
     let config = load(&[("REGISTRY_DB_DSN", "postgres://u:p@h/registry")], &[], Some(file.clone()));
     assert!(config.unwrap_err().to_string().contains("database.type is mysql"));
     let config = load(&[("DATABASE_URL", "sqlite:///tmp/r.db")], &[], Some(file.clone())).unwrap();
-    assert_eq!((config.http.host.as_str(), config.http.port), ("0.0.0.0", 8123));
     assert_eq!((config.database.url.as_str(), config.database.max_connections), ("sqlite:///tmp/r.db", 16));
 
     let env = [("DATABASE_URL", "sqlite:///tmp/r.db"), ("REGISTRY_HTTP_PORT", "8200")];
     assert_eq!(load(&env, &[], Some(file.clone())).unwrap().http.port, 8200, "the environment beats the file");
     assert_eq!(load(&env, &[("http.port", "8300")], Some(file)).unwrap().http.port, 8300, "a flag beats both");
+}
+
+#[test]
+fn postgresql_gets_a_schema_and_others_none() {
+    let url = |url: &'static str| ("DATABASE_URL", url);
+    let config = load(&[url("postgres://u:p@h/d")], &[], None).unwrap();
+    assert_eq!(config.database.schema.as_deref(), Some("registry"));
+    let named = load(&[url("postgres://u:p@h/d")], &[("database.schema", "mine")], None).unwrap();
+    assert_eq!(named.database.schema.as_deref(), Some("mine"));
+    assert_eq!(load(&[url("mysql://u:p@h/d")], &[], None).unwrap().database.schema, None);
+    let faults = load(&[url("mysql://u:p@h/d")], &[("database.schema", "mine")], None).unwrap_err().to_string();
+    assert!(faults.contains("database.schema"), "{faults}");
 }
 
 #[test]

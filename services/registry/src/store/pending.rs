@@ -72,27 +72,37 @@ impl Pending {
         self.trim();
     }
 
-    /// Every row on its own, for when one of them cannot be written.
-    pub fn split(self) -> Vec<Pending> {
-        let one = |fill: &dyn Fn(&mut Pending)| {
-            let mut single = Pending::default();
-            fill(&mut single);
-            single
+    /// Two parts of it, neither of them empty when it has two rows or more.
+    pub fn halves(self) -> (Pending, Pending) {
+        let mut halves = (Pending::default(), Pending::default());
+        let mut room = self.len() / 2;
+        let mut next = || {
+            let is_first = room > 0;
+            room = room.saturating_sub(1);
+            is_first
         };
-        let mut singles = Vec::with_capacity(self.len());
-        for (key, state) in &self.groups {
-            singles.push(one(&|single| drop(single.groups.insert(key.clone(), state.clone()))));
+        let (first, second) = (&mut halves.0, &mut halves.1);
+        for (key, state) in self.groups {
+            (if next() { &mut first.groups } else { &mut second.groups }).insert(key, state);
         }
-        for (key, state) in &self.services {
-            singles.push(one(&|single| drop(single.services.insert(key.clone(), state.clone()))));
+        for (key, state) in self.services {
+            (if next() { &mut first.services } else { &mut second.services }).insert(key, state);
         }
-        for (key, state) in &self.instances {
-            singles.push(one(&|single| drop(single.instances.insert(key.clone(), state.clone()))));
+        for (key, state) in self.instances {
+            (if next() { &mut first.instances } else { &mut second.instances }).insert(key, state);
         }
-        for event in &self.events {
-            singles.push(one(&|single| single.events.push_back(event.clone())));
+        for event in self.events {
+            (if next() { &mut first.events } else { &mut second.events }).push_back(event);
         }
-        singles
+        halves
+    }
+
+    /// Puts together again what [`Self::halves`] took apart.
+    pub fn append(&mut self, later: Pending) {
+        self.groups.extend(later.groups);
+        self.services.extend(later.services);
+        self.instances.extend(later.instances);
+        self.events.extend(later.events);
     }
 
     fn trim(&mut self) {

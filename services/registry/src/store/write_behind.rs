@@ -7,12 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, QueryFilter,
-    sea_query::OnConflict,
-};
-use sker_db::{Db, db_error};
-use sker_error::{Code, Result};
+use sea_orm::{ColumnTrait, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn, QueryFilter, sea_query::OnConflict};
+use sker_db::{Db, Transaction, db_error};
+use sker_error::{Code, Error, Result};
 use sker_traffic::Backoff;
 use sker_types::now;
 use tokio::sync::{Notify, watch};
@@ -26,8 +23,8 @@ use super::{
 };
 use crate::app::{EventQuery, Storage, engine::Journal, model::Event, view::EventView};
 
-/// Rows per statement. SQLite takes 32,766 values in one, and an instance has 22.
-const ROWS: usize = 500;
+/// Rows per statement. One has at most 120 KiB, and MySQL takes no statement beyond `max_allowed_packet`: 4 MiB in 5.7.
+const ROWS: usize = 32;
 /// Who waits for the database is told after so long that it did not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two prunings of events.
@@ -141,12 +138,7 @@ impl WriteBehind {
         }
         let revision = batch.revision;
         if !batch.is_empty() {
-            let outcome = match write(&self.db, &batch).await {
-                // One row that the database will never take must not hold up the others.
-                Err(error) if error.code() != Code::Unavailable => self.write_singly(batch).await,
-                Err(error) => Err((error, batch)),
-                Ok(()) => Ok(()),
-            };
+            let outcome = self.write_all(batch).await;
             if let Err((error, rest)) = outcome {
                 let mut pending = self.pending();
                 pending.put_back(rest);
@@ -166,19 +158,28 @@ impl WriteBehind {
         Ok(())
     }
 
-    async fn write_singly(&self, batch: Pending) -> std::result::Result<(), (sker_error::Error, Pending)> {
+    /// Writes a batch. One row that the database will never take must not hold up the others: it is found by halves.
+    /// With an error come the rows that are still to be written.
+    async fn write_all(&self, batch: Pending) -> std::result::Result<(), (Error, Pending)> {
         let revision = batch.revision;
-        let mut singles = batch.split().into_iter();
-        while let Some(single) = singles.next() {
-            match write(&self.db, &single).await {
+        // The last one is the next.
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match write(&self.db, &part).await {
                 Ok(()) => {}
                 Err(error) if error.code() == Code::Unavailable => {
-                    let mut rest = single;
-                    singles.for_each(|later| rest.put_back(later));
+                    let mut rest = part;
+                    parts.into_iter().rev().for_each(|later| rest.append(later));
                     rest.revision = revision;
                     return Err((error, rest));
                 }
-                Err(error) => tracing::error!(error = %error, cause = ?error.cause(), "a row cannot be stored"),
+                Err(error) if part.len() == 1 => {
+                    tracing::error!(error = %error, cause = ?error.cause(), "a row cannot be stored");
+                }
+                Err(_) => {
+                    let (first, second) = part.halves();
+                    parts.extend([second, first]);
+                }
             }
         }
         Ok(())
@@ -247,7 +248,7 @@ where
     OnConflict::columns(keys).update_columns(others).to_owned()
 }
 
-async fn write_groups(tx: &DatabaseTransaction, batch: &Pending) -> Result<()> {
+async fn write_groups(tx: &Transaction, batch: &Pending) -> Result<()> {
     for key in batch.groups.iter().filter(|(_, state)| state.is_none()).map(|(key, _)| key) {
         let row = group::Entity::delete_by_id((key.tenant.to_string(), key.group.to_string()));
         row.exec(tx).await.map_err(db_error)?;
@@ -260,7 +261,7 @@ async fn write_groups(tx: &DatabaseTransaction, batch: &Pending) -> Result<()> {
     Ok(())
 }
 
-async fn write_services(tx: &DatabaseTransaction, batch: &Pending) -> Result<()> {
+async fn write_services(tx: &Transaction, batch: &Pending) -> Result<()> {
     for key in batch.services.iter().filter(|(_, state)| state.is_none()).map(|(key, _)| key) {
         let id = (key.tenant.to_string(), key.group.to_string(), key.service.to_string());
         service::Entity::delete_by_id(id).exec(tx).await.map_err(db_error)?;
@@ -273,7 +274,7 @@ async fn write_services(tx: &DatabaseTransaction, batch: &Pending) -> Result<()>
     Ok(())
 }
 
-async fn write_instances(tx: &DatabaseTransaction, batch: &Pending) -> Result<()> {
+async fn write_instances(tx: &Transaction, batch: &Pending) -> Result<()> {
     for (key, host, port) in batch.instances.iter().filter(|(_, state)| state.is_none()).map(|(key, _)| key) {
         instance::Entity::delete_many()
             .filter(instance::Column::TenantId.eq(&*key.tenant))

@@ -45,12 +45,12 @@ async fn who_did_what_when_and_why_is_on_record() -> Result<()> {
 
 #[tokio::test]
 async fn the_log_is_read_page_by_page_and_survives_a_restart() -> Result<()> {
-    let (server, directory) = start().await?;
+    let (server, place) = start().await?;
     for port in 7001..7006 {
         server.register(&instance("a", port)).await?;
     }
     server.stop().await?;
-    let server = Server::open(directory.path(), &[]).await?;
+    let server = Server::open(&place.url(), &[]).await?;
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let path = format!("/api/v1/events?serviceName=a&limit=2&cursor={cursor}");

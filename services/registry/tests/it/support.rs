@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,9 +11,10 @@ use sker_registry::{Config, Deps, build, layers};
 use sker_runtime::Listeners;
 use sker_testkit::{Answer, Api};
 use sker_types::{Role, new_id};
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::backend::Place;
 
 pub const SECRET: &str = "qx7-ZtU2rnB9kW4mLp0VaEo8sYhJcDfG";
 
@@ -29,25 +30,24 @@ pub struct Server {
     running: JoinHandle<Result<()>>,
 }
 
-/// A temporary directory and a registry in it.
-pub async fn start() -> Result<(Server, TempDir)> {
+/// An empty database and a registry on it.
+pub async fn start() -> Result<(Server, Place)> {
     start_with(&[]).await
 }
 
 /// The same with configuration.
-pub async fn start_with(overrides: &[(&str, &str)]) -> Result<(Server, TempDir)> {
-    let directory = tempfile::tempdir()?;
-    Ok((Server::open(directory.path(), overrides).await?, directory))
+pub async fn start_with(overrides: &[(&str, &str)]) -> Result<(Server, Place)> {
+    let place = Place::new().await?;
+    Ok((Server::open(&place.url(), overrides).await?, place))
 }
 
 impl Server {
-    /// A registry on what stands in a directory.
-    pub async fn open(directory: &Path, overrides: &[(&str, &str)]) -> Result<Server> {
+    /// A registry on what stands in a database.
+    pub async fn open(url: &str, overrides: &[(&str, &str)]) -> Result<Server> {
         let mut layers = layers();
-        let url = format!("sqlite://{}", directory.join("registry.db").display());
         let fixed = [
             ("jwt_secret", SECRET),
-            ("database.url", &url),
+            ("database.url", url),
             ("lease.scan_interval_ms", "50"),
             ("shutdown.settle_ms", "0"),
         ];

@@ -66,7 +66,7 @@ async fn a_watch_begins_with_a_snapshot_and_resumes_without_a_gap() -> Result<()
 #[tokio::test]
 async fn a_token_that_is_too_old_or_of_another_run_begins_again() -> Result<()> {
     let overrides = [("event.buffer_size", "4")];
-    let (server, directory) = start_with(&overrides).await?;
+    let (server, place) = start_with(&overrides).await?;
     let mut stream = watch(&server, "a", "").await?;
     let (.., token) = until_synced(&mut stream).await?;
     drop(stream);
@@ -80,7 +80,7 @@ async fn a_token_that_is_too_old_or_of_another_run_begins_again() -> Result<()> 
     drop(stream);
     server.stop().await?;
 
-    let server = Server::open(directory.path(), &overrides).await?;
+    let server = Server::open(&place.url(), &overrides).await?;
     for token in [fresh.as_str(), "nonsense"] {
         let mut stream = watch(&server, "a", token).await?;
         let (reset, came, ..) = until_synced(&mut stream).await?;

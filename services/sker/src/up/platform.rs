@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use secrecy::SecretString;
 use sker_auth::TokenKeys;
 use sker_bus::{Bus, MemoryBus};
-use sker_cache::{MemoryLog, MemoryLogOptions, RealtimeLog};
+use sker_cache::{Cache, MemoryCache, MemoryLog, MemoryLogOptions, RealtimeLog};
 use sker_runtime::{GrpcConfig, HttpConfig, Listeners, bind};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -136,7 +136,7 @@ impl Platform {
                 handle.abort();
             }
         }
-        self.bus.close();
+        self.bus.close().await;
     }
 
     async fn build(&mut self, parts: Parts) -> anyhow::Result<()> {
@@ -145,13 +145,20 @@ impl Platform {
         let bus: Arc<dyn Bus> = Arc::new(self.bus.clone());
         let log: Arc<dyn RealtimeLog> = Arc::new(MemoryLog::new(boot, MemoryLogOptions::default()));
 
+        let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(10_000));
+
         let deps = sker_registry::Deps::connect(&configs.registry).await?;
         let service = sker_registry::build(configs.registry, deps, sockets.registry).await?;
         let registry = service.api();
         self.run("registry", |token| service.run(token));
 
-        let deps =
-            sker_store::Deps { registry: registry.clone(), keys: keys.clone(), bus: bus.clone(), log: log.clone() };
+        let deps = sker_store::Deps {
+            registry: registry.clone(),
+            keys: keys.clone(),
+            bus: bus.clone(),
+            log: log.clone(),
+            cache,
+        };
         let service = sker_store::build(configs.store, deps, sockets.store).await?;
         let store = service.api();
         self.first_admin = service.first_admin_password().map(|(email, password)| (email.to_owned(), password.clone()));
@@ -167,11 +174,12 @@ impl Platform {
             keys: keys.clone(),
             bus: bus.clone(),
             log: log.clone(),
+            redis: None,
         };
         let service = sker_broker::build(configs.broker, deps, sockets.broker).await?;
         self.run("broker", |token| service.run(token));
 
-        let deps = sker_gateway::Deps { registry, store, keys, bus, log };
+        let deps = sker_gateway::Deps { registry, store, keys, bus, log, redis: None };
         let service = sker_gateway::build(configs.gateway, deps, sockets.gateway).await?;
         self.run("gateway", |token| service.run(token));
         Ok(())

@@ -100,6 +100,10 @@ fn force(settings: &mut Settings, data: &Path) {
     let password_file = data.join(ADMIN_PASSWORD_FILE);
     settings.force("store", "admin.password_file", password_file.display().to_string());
     settings.force("broker", "data_dir", data.display().to_string());
+    // Not used: the bus is in this process. Without it production would refuse the default's password.
+    for service in ["gateway", "store", "broker"] {
+        settings.force(service, "rabbitmq.url", "amqp://127.0.0.1");
+    }
 }
 
 fn sqlite_url(data: &Path, service: &str) -> String {

@@ -14,7 +14,7 @@ otlp_endpoint = ""
 
 [log]
 format = "pretty"
-level = "info,actix_server=warn,sea_orm_migration=warn"
+level = "info,actix_server=warn,sea_orm_migration=warn,sqlx=warn,lapin=off"
 output = "stderr"
 file = ""
 "#;

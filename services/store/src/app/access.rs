@@ -66,10 +66,16 @@ pub(super) async fn connection(conn: &impl Conn, ctx: &Ctx, id: Uuid) -> Result<
     Ok(connection)
 }
 
-/// A connection that is to be changed.
-pub(super) async fn connection_to_change(conn: &impl Conn, ctx: &Ctx, id: Uuid) -> Result<Connection> {
+/// A connection that is to be changed, as it was before it is locked; its project is locked already.
+pub(super) async fn connection_to_lock(conn: &impl Conn, ctx: &Ctx, id: Uuid) -> Result<Connection> {
     let found = connections::find(conn, id).await?.ok_or_else(|| Error::not_found("connection"))?;
     check(ctx, projects::find_shared(conn, found.project_id).await?, Access::Edit, "connection")?;
+    Ok(found)
+}
+
+/// A connection that is to be changed.
+pub(super) async fn connection_to_change(conn: &impl Conn, ctx: &Ctx, id: Uuid) -> Result<Connection> {
+    connection_to_lock(conn, ctx, id).await?;
     connections::find_for_update(conn, id).await?.ok_or_else(|| Error::not_found("connection"))
 }
 

@@ -70,18 +70,31 @@ impl App {
             return Err(Error::internal("a required field was neither read nor refused"));
         };
         let email = email.trim().to_lowercase();
-        self.throttle.begin(&email, &origin.0)?;
-        let user = rows::find_by_email(self.store.reader(), &email).await?;
-        let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let fits = self.passwords.verify(&SecretString::from(password), hash).await?;
-        let Some(user) = user.filter(|user| fits && user.is_active) else {
-            return Err(Error::unauthenticated("wrong email or password"));
+        let attempt = self.throttle.begin(&email, &origin.0).await?;
+        let user = match self.owner(&email, password.into()).await {
+            Ok(Some(user)) => user,
+            Ok(None) => return Err(wrong_credentials()),
+            // Nobody can say whether it was right.
+            Err(error) => {
+                self.throttle.withdraw(attempt).await;
+                return Err(error);
+            }
         };
-        self.throttle.succeed(&email, &origin.0);
+        self.throttle.succeed(attempt).await;
         let mut tx = self.store.begin().await?;
-        let session = self.open_session(&mut tx, user).await?;
+        // It may have been locked since it was read: then all its sessions are ended, but this one is not among them yet.
+        let user = rows::find_for_update(tx.conn(), user.id).await?.filter(|user| user.is_active);
+        let session = self.open_session(&mut tx, user.ok_or_else(wrong_credentials)?).await?;
         tx.commit().await?;
         Ok(session)
+    }
+
+    /// Whose email and password these are.
+    async fn owner(&self, email: &str, password: SecretString) -> Result<Option<Row>> {
+        let user = rows::find_by_email(self.store.reader(), email).await?;
+        let hash = user.as_ref().map(|user| user.password_hash.clone());
+        let fits = self.passwords.verify(&password, hash).await?;
+        Ok(user.filter(|user| fits && user.is_active))
     }
 
     /// Trades a refresh token for a new pair. One that was used before tells that somebody has a copy: the whole family,
@@ -165,6 +178,11 @@ impl App {
         let expires_in = ttl.as_secs();
         Ok(Session { access_token, refresh_token, token_type: "Bearer", expires_in, user: user.into() })
     }
+}
+
+/// The same whatever is wrong.
+fn wrong_credentials() -> Error {
+    Error::unauthenticated("wrong email or password")
 }
 
 fn read_refresh_token(body: Value) -> Result<String> {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sker_api::Ctx;
 use sker_error::{Error, FieldError, Fields, Patch, Result};
 use sker_runtime::QueryFields;
-use sker_types::{Page, Time, Uuid, event_type, new_id, now};
+use sker_types::{Page, Time, Uuid, event_type, new_id, now, parse_id};
 use utoipa::ToSchema;
 
 use super::{
@@ -145,8 +145,16 @@ impl App {
         body: Value,
         expected: &Expected,
     ) -> Result<Connection> {
+        let ends = ["source_node_id", "target_node_id"].map(|name| body[name].as_str().and_then(parse_id));
         let mut fields = Fields::new(body)?;
         let mut tx = self.store.begin().await?;
+        if ends.iter().any(Option::is_some) {
+            // Whoever deletes a node locks it after its project and before its connections.
+            let found = access::connection_to_lock(tx.conn(), ctx, id).await?;
+            let mut nodes = vec![found.source_node_id, found.target_node_id];
+            nodes.extend(ends.into_iter().flatten());
+            nodes::hold(tx.conn(), found.project_id, &nodes).await?;
+        }
         let old = access::connection_to_change(tx.conn(), ctx, id).await?;
         expected.check(old.version)?;
         let mut new = old.clone();

@@ -38,7 +38,8 @@ pub(crate) struct Lost {
 }
 
 impl App {
-    /// Takes tasks under a lease: those of `ids`, or without any the most urgent ones, up to `limit`.
+    /// Takes tasks under a lease: those of `ids`, or without any the most urgent ones, up to `limit`. Of `ids`, those that
+    /// the session holds already are answered as they stand: the answer to its first claim may have been lost.
     pub(crate) async fn claim_tasks(
         &self,
         ctx: &Ctx,
@@ -48,7 +49,7 @@ impl App {
         lease_ms: u64,
     ) -> Result<Claimed> {
         require_service(ctx)?;
-        let lease_ms = check_claim(session, lease_ms)?;
+        let lease_ms = check_claim(session, lease_ms, ids.len())?;
         let limit = u64::from(limit.clamp(1, MOST_CLAIMED));
         // Whoever polls finds nothing most of the time, and need not wait for the writer to hear it.
         if ids.is_empty() && !tasks::any_claimable(self.store.reader(), now()).await? {
@@ -57,28 +58,41 @@ impl App {
         let mut tx = self.store.begin().await?;
         let now = now();
         let mut claimed = Claimed::default();
+        let mut held = Vec::new();
         let rows = if ids.is_empty() {
             tasks::claimable_for_update(tx.conn(), now, limit).await?
         } else {
             let known: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
             let rows = tasks::find_many_for_update(tx.conn(), &known).await?;
             claimed.unclaimed = gone(ids, &rows);
+            let (own, rows): (Vec<Task>, Vec<Task>) = rows.into_iter().partition(|row| is_held_by(row, session));
+            held = own;
             let (free, taken): (Vec<Task>, Vec<Task>) = rows.into_iter().partition(|row| obstacle(row, now).is_none());
             let refused = taken.iter().filter_map(|row| Some((row.id.to_string(), obstacle(row, now)?)));
             claimed.unclaimed.extend(refused);
             free
         };
-        if rows.is_empty() {
+        if rows.is_empty() && held.is_empty() {
             return Ok(claimed);
         }
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let with_input: Vec<Uuid> = held.iter().map(|row| row.id).chain(ids.iter().copied()).collect();
         // A wake-up may be faster than the mark that it was sent: clients hear of every state all the same.
         let pending: Vec<Uuid> = rows.iter().filter(|row| row.status == status::PENDING).map(|row| row.id).collect();
         if !pending.is_empty() {
             tasks::queue(tx.conn(), &pending, now).await?;
         }
         tasks::claim(tx.conn(), &ids, session, lease_ms, now).await?;
-        let mut inputs = tasks::payloads(tx.conn(), &ids).await?;
+        if !held.is_empty() {
+            // Whoever asks again lives, and begins only now: the lease counts from here.
+            let ids: Vec<Uuid> = held.iter().map(|row| row.id).collect();
+            tasks::renew(tx.conn(), session, &ids).await?;
+        }
+        let mut inputs = tasks::payloads(tx.conn(), &with_input).await?;
+        claimed.tasks.extend(held.into_iter().map(|row| {
+            let payload = inputs.remove(&row.id);
+            View::new(row, payload)
+        }));
         for mut row in rows {
             if row.status == status::PENDING {
                 row = queued(row, now);
@@ -141,8 +155,11 @@ impl App {
     }
 }
 
-fn check_claim(session: &str, lease_ms: u64) -> Result<i64> {
+fn check_claim(session: &str, lease_ms: u64, ids: usize) -> Result<i64> {
     let mut faults = Vec::new();
+    if ids > MOST_CLAIMED as usize {
+        faults.push(FieldError::new("ids", "too_many", format!("must be at most {MOST_CLAIMED}")));
+    }
     if session.is_empty() || session.len() > 200 {
         faults.push(FieldError::new("session_id", "invalid", "must have 1 to 200 bytes"));
     }
@@ -171,9 +188,13 @@ fn obstacle(row: &Task, now: Time) -> Option<&'static str> {
     }
 }
 
+fn is_held_by(row: &Task, session: &str) -> bool {
+    row.status == status::PROCESSING && row.lease_session.as_deref() == Some(session)
+}
+
 /// Whether a task is under this very lease.
 fn is_held(row: &Task, session: &str, epoch: i64) -> bool {
-    row.status == status::PROCESSING && row.lease_epoch == epoch && row.lease_session.as_deref() == Some(session)
+    is_held_by(row, session) && row.lease_epoch == epoch
 }
 
 fn why_lost(row: &Task) -> &'static str {
@@ -185,7 +206,7 @@ fn why_lost(row: &Task) -> &'static str {
 }
 
 /// What [`tasks::queue`] has made of a row.
-fn queued(row: Task, now: Time) -> Task {
+pub(super) fn queued(row: Task, now: Time) -> Task {
     Task { status: status::QUEUED.to_owned(), queued_at: Some(now), version: row.version + 1, updated_at: now, ..row }
 }
 

@@ -42,6 +42,7 @@ pub(crate) use projects::Project;
 pub(crate) use relayed::queue_relayed;
 use sker_api::Ctx;
 use sker_auth::TokenKeys;
+use sker_cache::Cache;
 use sker_error::{Code, Error, Result};
 use sker_traffic::Backoff;
 use sker_types::Uuid;
@@ -82,14 +83,20 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// `cursor_secret` signs the cursors of lists.
-    pub(crate) fn new(store: Store, keys: Arc<TokenKeys>, cursor_secret: &[u8], settings: Settings) -> Result<Self> {
+    /// `secret` signs the cursors of lists; `cache` is shared by all replicas.
+    pub(crate) fn new(
+        store: Store,
+        keys: Arc<TokenKeys>,
+        secret: &[u8],
+        cache: Arc<dyn Cache>,
+        settings: Settings,
+    ) -> Result<Self> {
         Ok(App {
             store,
             keys,
             passwords: Passwords::new(settings.password_hashers)?,
-            throttle: Throttle::new(settings.sign_in),
-            cursors: Cursors::new(cursor_secret)?,
+            throttle: Throttle::new(settings.sign_in, cache, secret),
+            cursors: Cursors::new(secret)?,
             settings,
         })
     }

@@ -25,45 +25,64 @@ const KEYS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// How long sessions that ran out are kept.
 const SESSIONS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
+/// What one run of the reconciler remembers.
+struct Memory {
+    /// The wake-ups of all that is unfinished were sent.
+    woken: bool,
+    /// Up to which id, so that a failure on the way sends none of them twice.
+    woken_to: Uuid,
+    watch: LeaseWatch,
+    tidied: Option<Instant>,
+}
+
 impl App {
     /// Sends the wake-up of every waiting task again: what the bus had at the last stop may be lost.
-    pub(crate) async fn wake_all(&self) -> Result<u64> {
-        let mut last = Uuid::nil();
+    async fn wake_all(&self, memory: &mut Memory) -> Result<()> {
         let mut woken = 0;
-        loop {
-            let ids = tasks::waiting_after(self.store.reader(), last, AT_A_TIME).await?;
-            let Some(end) = ids.last() else { return Ok(woken) };
-            last = *end;
+        while !memory.woken {
+            let ids = tasks::waiting_after(self.store.reader(), memory.woken_to, AT_A_TIME).await?;
+            let Some(last) = ids.last() else {
+                memory.woken = true;
+                break;
+            };
             woken += self.wake(&ids, |row, now| row.due_at.is_none_or(|due| due <= now)).await?;
+            memory.woken_to = *last;
         }
+        if woken > 0 {
+            tracing::info!(tasks.woken = woken, "unfinished tasks were woken");
+        }
+        Ok(())
     }
 
-    /// Reconciles until told to stop. A failure is logged when it begins, and what failed is tried again.
+    /// Wakes what is unfinished, then reconciles until told to stop. A failure is logged when it begins, and what failed is
+    /// tried again. What it is at when it is told to stop is rolled back: with many tasks it may be long.
     pub(crate) async fn run_reconciler(&self, stop: CancellationToken) {
-        let mut watch = LeaseWatch::default();
-        let mut tidied: Option<Instant> = None;
+        let interval = self.settings.reconcile_interval;
+        let watch = LeaseWatch::new(interval * 2 + Duration::from_secs(1));
+        let mut memory = Memory { woken: false, woken_to: Uuid::nil(), watch, tidied: None };
         let mut failing = false;
         loop {
-            let result = self.reconcile(&mut watch, &mut tidied).await;
+            let Some(result) = stop.run_until_cancelled(self.reconcile(&mut memory)).await else { return };
             match &result {
                 Err(error) if !failing => tracing::warn!(error = ?error, "tasks cannot be reconciled; trying again"),
                 Ok(()) if failing => tracing::info!("tasks are reconciled again"),
                 _ => {}
             }
             failing = result.is_err();
-            let pause = tokio::time::sleep(self.settings.reconcile_interval);
+            let pause = tokio::time::sleep(interval);
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn reconcile(&self, watch: &mut LeaseWatch, tidied: &mut Option<Instant>) -> Result<()> {
+    async fn reconcile(&self, memory: &mut Memory) -> Result<()> {
+        self.wake_all(memory).await?;
         let held = tasks::held(self.store.reader()).await?;
-        self.enforce(watch.observe(held, Instant::now(), now())).await?;
+        self.enforce(memory.watch.observe(held, Instant::now(), now())).await?;
         self.wake_due().await?;
-        if tidied.is_none_or(|last| last.elapsed() >= TIDY_EVERY) {
-            *tidied = Some(Instant::now());
+        if memory.tidied.is_none_or(|last| last.elapsed() >= TIDY_EVERY) {
+            memory.tidied = Some(Instant::now());
             keys::prune(self.store.writer(), now() - KEYS_KEPT).await?;
             sessions::prune(self.store.writer(), now() - SESSIONS_KEPT).await?;
         }

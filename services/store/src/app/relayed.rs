@@ -6,7 +6,7 @@ use sker_error::Result;
 use sker_outbox::{NewRow, OutboxRow};
 use sker_types::{Uuid, event_type, now};
 
-use super::events;
+use super::{events, leases::queued};
 use crate::store::{
     Conn,
     tasks::{self, Task, status},
@@ -23,15 +23,7 @@ pub(crate) async fn queue_relayed(conn: &impl Conn, rows: &[OutboxRow]) -> Resul
     let now = now();
     let is_pending = |row: &Task| row.status == status::PENDING && row.due_at.is_none_or(|due| due <= now);
     let pending = tasks::find_many_for_update(conn, &ids).await?.into_iter().filter(is_pending);
-    let queued: Vec<Task> = pending
-        .map(|row| Task {
-            status: status::QUEUED.to_owned(),
-            queued_at: Some(now),
-            version: row.version + 1,
-            updated_at: now,
-            ..row
-        })
-        .collect();
+    let queued: Vec<Task> = pending.map(|row| queued(row, now)).collect();
     let ids: Vec<Uuid> = queued.iter().map(|row| row.id).collect();
     tasks::queue(conn, &ids, now).await?;
     let event = |row: &Task| {

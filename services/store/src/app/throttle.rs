@@ -1,8 +1,19 @@
-//! Slows down guessing: failed sign-ins per account and per address.
+//! Slows down guessing: failed sign-ins per account and per address, counted for all replicas together.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
-use dashmap::DashMap;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use sker_cache::{Cache, MemoryCache};
 use sker_error::{Code, Error, Result};
 
 /// How many failures are too many.
@@ -13,123 +24,193 @@ pub(crate) struct Limits {
     pub window: Duration,
 }
 
-/// Beyond so many entries those whose window is over are thrown out.
-const TIDY_ABOVE: usize = 10_000;
+/// A sign-in waits no longer for the shared cache.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the shared cache is left alone when it did not answer.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Counters of this process, for when the shared cache is away.
+const ENTRIES: u64 = 20_000;
 
-/// Counts failures in windows that begin with the first of them. In this process: N replicas allow N times as much.
+/// Counts failures in windows that begin with the first of them. What it keeps in the cache names neither accounts nor
+/// addresses.
 pub(super) struct Throttle {
     limits: Limits,
-    failures: DashMap<String, Window>,
+    secret: Vec<u8>,
+    shared: Arc<dyn Cache>,
+    local: MemoryCache,
+    began: Instant,
+    /// Until when the shared cache is left alone, in milliseconds since `began`.
+    away_until: AtomicU64,
+    away: AtomicBool,
 }
 
-#[derive(Clone, Copy)]
-struct Window {
-    began: Instant,
-    failures: u32,
+/// A sign-in that is counted as failed until something else is said of it.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    account: String,
+    address: String,
+    local: bool,
 }
 
 impl Throttle {
-    pub(super) fn new(limits: Limits) -> Self {
-        Throttle { limits, failures: DashMap::new() }
+    /// `secret` hides accounts and addresses.
+    pub(super) fn new(limits: Limits, shared: Arc<dyn Cache>, secret: &[u8]) -> Self {
+        Throttle {
+            limits,
+            secret: secret.to_vec(),
+            shared,
+            local: MemoryCache::new(ENTRIES),
+            began: Instant::now(),
+            away_until: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+        }
     }
 
     /// Counts an attempt as failed before its outcome is known, so that many at once are no way around the limit.
     /// `rate_limited` when the account or the address has failed too often; whether the account exists makes no difference.
-    pub(super) fn begin(&self, account: &str, address: &str) -> Result<()> {
-        let now = Instant::now();
-        self.check_at(account, address, now)?;
-        self.fail_at(account, address, now);
-        Ok(())
+    pub(super) async fn begin(&self, account: &str, address: &str) -> Result<Attempt> {
+        let mut attempt = Attempt {
+            account: self.key("account", account)?,
+            address: self.key("address", &network(address))?,
+            local: self.is_away(),
+        };
+        if !attempt.local {
+            match self.in_time(self.count(&*self.shared, &attempt)).await {
+                Ok(verdict) => return verdict.map(|()| attempt),
+                Err(error) => self.note_away(&error),
+            }
+        }
+        attempt.local = true;
+        self.count(&self.local, &attempt).await?.map(|()| attempt)
     }
 
     /// The account's owner is there: what failed before no longer counts against it. Against the address only this attempt
     /// does not.
-    pub(super) fn succeed(&self, account: &str, address: &str) {
-        self.failures.remove(&account_key(account));
-        if let Some(mut window) = self.failures.get_mut(&address_key(address)) {
-            window.failures = window.failures.saturating_sub(1);
+    pub(super) async fn succeed(&self, attempt: Attempt) {
+        self.settle(attempt, true).await;
+    }
+
+    /// It did not come to an answer: the attempt counts against nobody.
+    pub(super) async fn withdraw(&self, attempt: Attempt) {
+        self.settle(attempt, false).await;
+    }
+
+    async fn settle(&self, attempt: Attempt, forgive: bool) {
+        let settled = match attempt.local {
+            true => self.settle_in(&self.local, &attempt, forgive).await,
+            false => self.in_time(self.settle_in(&*self.shared, &attempt, forgive)).await,
+        };
+        if let Err(error) = settled {
+            self.note_away(&error);
         }
     }
 
-    fn check_at(&self, account: &str, address: &str, now: Instant) -> Result<()> {
-        let limits = [(account_key(account), self.limits.per_account), (address_key(address), self.limits.per_address)];
-        let left = limits.into_iter().filter_map(|(key, limit)| {
-            let window = *self.failures.get(&key)?;
-            let left = self.limits.window.saturating_sub(now.saturating_duration_since(window.began));
-            (window.failures >= limit && !left.is_zero()).then_some(left)
-        });
-        match left.max() {
-            None => Ok(()),
-            Some(left) => Err(Error::new(Code::RateLimited, "too many failed sign-ins; try again later")
-                .with_retry_after_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))),
+    async fn settle_in(&self, cache: &dyn Cache, attempt: &Attempt, forgive: bool) -> Result<()> {
+        if forgive {
+            cache.remove(&attempt.account).await?;
+        } else {
+            self.take_back(cache, &attempt.account).await?;
         }
+        self.take_back(cache, &attempt.address).await
     }
 
-    fn fail_at(&self, account: &str, address: &str, now: Instant) {
-        if self.failures.len() > TIDY_ABOVE {
-            self.failures.retain(|_, window| now.saturating_duration_since(window.began) < self.limits.window);
+    /// The outer error is the cache's, the inner one that there were too many.
+    async fn count(&self, cache: &dyn Cache, attempt: &Attempt) -> Result<Result<()>> {
+        if let Some(left) = self.count_one(cache, &attempt.account, self.limits.per_account).await? {
+            return Ok(Err(too_many(left)));
         }
-        for key in [account_key(account), address_key(address)] {
-            let mut window = self.failures.entry(key).or_insert(Window { began: now, failures: 0 });
-            if now.saturating_duration_since(window.began) >= self.limits.window {
-                *window = Window { began: now, failures: 0 };
+        if let Some(left) = self.count_one(cache, &attempt.address, self.limits.per_address).await? {
+            self.take_back(cache, &attempt.account).await?;
+            return Ok(Err(too_many(left)));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Counts one more; how long it is closed, when that is too many. Then it is not counted.
+    async fn count_one(&self, cache: &dyn Cache, key: &str, limit: u32) -> Result<Option<Duration>> {
+        let window = self.limits.window;
+        let failures = cache.increment(key, 1, window).await?;
+        let end = format!("{key}:end");
+        if failures == 1 {
+            let until = (now() + window).as_millis().to_string();
+            cache.put(&end, Bytes::from(until), window).await?;
+        }
+        if failures <= i64::from(limit) {
+            return Ok(None);
+        }
+        self.take_back(cache, key).await?;
+        let until = cache.get(&end).await?;
+        let until = until.and_then(|text| str::from_utf8(&text).ok()?.parse().ok()).map(Duration::from_millis);
+        // Whoever began the window may have been stopped before it said when it ends.
+        let left = until.map_or(window, |until| until.saturating_sub(now())).min(window);
+        Ok(Some(left.max(Duration::from_millis(1))))
+    }
+
+    async fn take_back(&self, cache: &dyn Cache, key: &str) -> Result<()> {
+        let failures = cache.increment(key, -1, self.limits.window).await?;
+        // Its window ended in between, and with it what was counted.
+        if failures < 0 {
+            cache.remove(key).await?;
+        }
+        Ok(())
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(PATIENCE, call).await {
+            Ok(answer) => {
+                if answer.is_ok() && self.away.swap(false, Ordering::Relaxed) {
+                    tracing::info!("sign-ins are throttled together with other replicas again");
+                }
+                answer
             }
-            window.failures = window.failures.saturating_add(1);
+            Err(elapsed) => Err(Error::timeout("the cache does not answer").with_cause(elapsed)),
         }
+    }
+
+    fn is_away(&self) -> bool {
+        self.elapsed_ms() < self.away_until.load(Ordering::Relaxed)
+    }
+
+    fn note_away(&self, error: &Error) {
+        let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
+        self.away_until.store(self.elapsed_ms().saturating_add(pause), Ordering::Relaxed);
+        if !self.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error = ?error, "the cache is away; this replica throttles sign-ins for itself");
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Where a counter is. Nobody who reads the cache learns who signs in, or can try names.
+    fn key(&self, kind: &str, name: &str) -> Result<String> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).map_err(Error::internal)?;
+        mac.update(b"sign-in throttle ");
+        mac.update(kind.as_bytes());
+        mac.update(b" ");
+        mac.update(name.as_bytes());
+        Ok(format!("store:sign-in:{kind}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())))
     }
 }
 
-fn account_key(account: &str) -> String {
-    // Nobody's name is longer; a guesser's may be.
-    let end = account.char_indices().nth(320).map_or(account.len(), |(end, _)| end);
-    format!("account:{}", &account[..end])
+fn too_many(left: Duration) -> Error {
+    Error::new(Code::RateLimited, "too many failed sign-ins; try again later")
+        .with_retry_after_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn address_key(address: &str) -> String {
-    format!("address:{address}")
+/// Since 1970: replicas compare it.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What counts as one address: of IPv6 the network, since whoever has one address has the 2^64 of its /64.
+fn network(address: &str) -> String {
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(v6)) => format!("{:x}", v6.to_bits() >> 64),
+        _ => address.to_owned(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn throttle() -> Throttle {
-        Throttle::new(Limits { per_account: 3, per_address: 5, window: MINUTE })
-    }
-
-    #[test]
-    fn an_account_is_closed_after_too_many_failures_and_open_again_later() {
-        let (throttle, now) = (throttle(), Instant::now());
-        for address in ["1", "2", "3"] {
-            throttle.check_at("ann", address, now).unwrap();
-            throttle.fail_at("ann", address, now);
-        }
-        let error = throttle.check_at("ann", "4", now + MINUTE / 2).unwrap_err();
-        assert_eq!((error.code(), error.retry_after_ms()), (Code::RateLimited, Some(30_000)));
-        throttle.check_at("bob", "1", now).unwrap();
-        throttle.check_at("ann", "4", now + MINUTE).unwrap();
-    }
-
-    #[test]
-    fn an_address_is_closed_whatever_accounts_it_tries() {
-        let (throttle, now) = (throttle(), Instant::now());
-        for account in ["a", "b", "c", "d", "e"] {
-            throttle.check_at(account, "1", now).unwrap();
-            throttle.fail_at(account, "1", now);
-        }
-        assert!(throttle.check_at("f", "1", now).is_err());
-        throttle.check_at("f", "2", now).unwrap();
-    }
-
-    #[test]
-    fn a_success_forgives_the_account() {
-        let (throttle, now) = (throttle(), Instant::now());
-        for _ in 0..3 {
-            throttle.fail_at("ann", "1", now);
-        }
-        throttle.succeed("ann", "1");
-        throttle.check_at("ann", "1", now).unwrap();
-    }
-}
+mod tests;

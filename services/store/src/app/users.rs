@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sker_api::Ctx;
-use sker_error::{Code, Error, FieldError, Fields, Patch, Result};
+use sker_error::{Code, Error, Fields, Patch, Result};
 use sker_runtime::QueryFields;
 use sker_types::{Page, Role, Time, Uuid, event_type, new_id, now};
 use utoipa::ToSchema;
@@ -104,8 +104,8 @@ pub(crate) struct FirstAdmin {
 }
 
 impl App {
-    /// Makes the first administrator if there is none. A password that is generated is first written to `file`, for its
-    /// owner only, so that a crash at the wrong moment leaves no account that nobody can use.
+    /// Makes the first administrator if there is none. A password that is generated is written to `file`, for its owner
+    /// only, before the account is committed, so that a crash at the wrong moment leaves no account that nobody can use.
     pub(crate) async fn ensure_admin(
         &self,
         email: &str,
@@ -118,11 +118,6 @@ impl App {
         let generated = password.is_none();
         let password =
             password.cloned().unwrap_or_else(|| SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>())));
-        if let (true, Some(file)) = (generated, file) {
-            write_secret(file, &password).map_err(|error| {
-                Error::unavailable("the administrator's password cannot be written").with_cause(error)
-            })?;
-        }
         let hash = self.passwords.hash(&password).await?;
         let mut tx = self.store.begin().await?;
         // Another replica may have been faster.
@@ -131,7 +126,19 @@ impl App {
         }
         let account = Account { email: email.to_owned(), username: "admin".to_owned(), password: password.clone() };
         let row = account.into_row(hash, Role::Admin, now());
-        rows::insert(tx.conn(), row.clone()).await?;
+        if let Err(error) = rows::insert(tx.conn(), row.clone()).await {
+            drop(tx);
+            // Or is just now: this waited for it to be done.
+            let late =
+                error.code() == Code::Conflict && rows::has_role(self.store.reader(), Role::Admin.as_str()).await?;
+            return if late { Ok(None) } else { Err(error) };
+        }
+        // Nobody else comes this far at the same time, so what is in the file is what is in the database.
+        if let (true, Some(file)) = (generated, file) {
+            write_secret(file, &password).map_err(|error| {
+                Error::unavailable("the administrator's password cannot be written").with_cause(error)
+            })?;
+        }
         tx.emit(events::user(event_type::USER_CREATED, &row));
         tx.commit().await?;
         Ok(generated.then(|| FirstAdmin { email: email.to_owned(), password }))
@@ -165,10 +172,19 @@ impl App {
     pub(crate) async fn update_user(&self, ctx: &Ctx, id: Uuid, body: Value, expected: &Expected) -> Result<User> {
         may_see(ctx, id)?;
         let mut tx = self.store.begin().await?;
+        // Before the account itself: two administrators who lock each other out at once take turns here.
+        let about_admins = body.get("role").is_some() || body.get("is_active").is_some();
+        let admins = match about_admins && ctx.principal.is_admin() {
+            true => rows::admins_for_update(tx.conn(), Role::Admin.as_str()).await?,
+            false => Vec::new(),
+        };
         let old = rows::find_for_update(tx.conn(), id).await?.ok_or_else(|| Error::not_found("user"))?;
         expected.check(old.version)?;
         let mut new = old.clone();
         patch(&mut new, body, ctx)?;
+        if admins.as_slice() == [id] && !(new.is_active && new.role == Role::Admin.as_str()) {
+            return Err(Error::conflict("this is the last administrator"));
+        }
         users_may_be_named_so(tx.conn(), &old, &new).await?;
         if new == old {
             return Ok(old.into());
@@ -230,18 +246,10 @@ async fn users_may_be_named_so(conn: &impl Conn, old: &Row, new: &Row) -> Result
 
 /// `conflict`, with the fields, when somebody else has the email or the username.
 pub(super) async fn refuse_taken(conn: &impl Conn, email: &str, username: &str, except: Option<Uuid>) -> Result<()> {
-    let taken = rows::taken(conn, &email.to_lowercase(), &username.to_lowercase(), except).await?;
-    let taken = [("email", taken.0), ("username", taken.1)];
-    let fields: Vec<FieldError> = taken
-        .into_iter()
-        .filter(|(_, taken)| *taken)
-        .map(|(field, _)| FieldError::new(field, "taken", "somebody else has it already"))
-        .collect();
-    if fields.is_empty() {
-        return Ok(());
+    match rows::taken(conn, &email.to_lowercase(), &username.to_lowercase(), except).await? {
+        (false, false) => Ok(()),
+        (email, username) => Err(rows::taken_error(email, username)),
     }
-    let names: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
-    Err(Error::new(Code::Conflict, format!("taken already: {}", names.join(", "))).with_fields(fields))
 }
 
 fn may_see(ctx: &Ctx, id: Uuid) -> Result<()> {

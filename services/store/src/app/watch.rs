@@ -11,9 +11,14 @@ use crate::store::tasks::Held;
 
 /// Remembers when each (task, epoch, renewals) was first seen, on this process's monotonic clock: clocks of brokers, and
 /// jumps of our own, do not matter.
-#[derive(Debug, Default)]
+///
+/// While the database cannot be read nobody renews and nobody is seen to: such time counts against no lease.
+#[derive(Debug)]
 pub(super) struct LeaseWatch {
     seen: HashMap<Uuid, Seen>,
+    last: Option<Instant>,
+    /// A look that comes later than that after the one before may have missed renewals.
+    late: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +41,15 @@ pub(super) struct Verdicts {
 }
 
 impl LeaseWatch {
+    pub(super) fn new(late: Duration) -> Self {
+        LeaseWatch { seen: HashMap::new(), last: None, late }
+    }
+
     /// Looks at everything that is under a lease now. What is not among it any more is forgotten.
     pub(super) fn observe(&mut self, held: Vec<Held>, now: Instant, wall: Time) -> Verdicts {
         let mut seen = HashMap::with_capacity(held.len());
         let mut verdicts = Verdicts::default();
+        let is_late = self.last.replace(now).is_some_and(|last| now.saturating_duration_since(last) > self.late);
         for task in held {
             let first = || Seen {
                 epoch: task.epoch,
@@ -49,7 +59,7 @@ impl LeaseWatch {
                 before: task.started_at.and_then(|at| (wall - at).to_std().ok()).unwrap_or_default(),
             };
             let entry = match self.seen.get(&task.id) {
-                Some(entry) if entry.epoch == task.epoch => match entry.renewals == task.renewals {
+                Some(entry) if entry.epoch == task.epoch => match entry.renewals == task.renewals && !is_late {
                     true => *entry,
                     false => Seen { renewals: task.renewals, renewed: now, ..*entry },
                 },
@@ -80,13 +90,17 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(15);
 
+    fn watch() -> LeaseWatch {
+        LeaseWatch::new(LEASE * 10)
+    }
+
     fn task() -> Held {
         Held { id: new_id(), epoch: 1, renewals: 0, lease_ms: 15_000, timeout_ms: 60_000, started_at: Some(now()) }
     }
 
     #[test]
     fn a_lease_that_is_renewed_is_never_lost() {
-        let (mut watch, start, mut task) = (LeaseWatch::default(), Instant::now(), task());
+        let (mut watch, start, mut task) = (watch(), Instant::now(), task());
         let wall = task.started_at.unwrap();
         for round in 0..3 {
             let seen = watch.observe(vec![task.clone()], start + LEASE * round, wall);
@@ -97,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_lost_when_nothing_has_moved_for_all_of_it() {
-        let (mut watch, start, task) = (LeaseWatch::default(), Instant::now(), task());
+        let (mut watch, start, task) = (watch(), Instant::now(), task());
         let wall = task.started_at.unwrap();
         assert_eq!(watch.observe(vec![task.clone()], start, wall), Verdicts::default());
         let almost = start + LEASE - Duration::from_millis(1);
@@ -108,8 +122,21 @@ mod tests {
     }
 
     #[test]
+    fn time_in_which_nobody_could_look_counts_against_no_lease() {
+        let (mut watch, start, task) = (LeaseWatch::new(LEASE / 5), Instant::now(), task());
+        let wall = task.started_at.unwrap();
+        assert_eq!(watch.observe(vec![task.clone()], start, wall), Verdicts::default());
+        let back = start + LEASE * 2;
+        assert_eq!(watch.observe(vec![task.clone()], back, wall), Verdicts::default());
+        for look in 1..10 {
+            assert_eq!(watch.observe(vec![task.clone()], back + LEASE / 10 * look, wall), Verdicts::default());
+        }
+        assert_eq!(watch.observe(vec![task.clone()], back + LEASE, wall).lost, [task]);
+    }
+
+    #[test]
     fn a_task_times_out_however_often_its_lease_is_renewed() {
-        let (mut watch, start, mut task) = (LeaseWatch::default(), Instant::now(), task());
+        let (mut watch, start, mut task) = (watch(), Instant::now(), task());
         let wall = task.started_at.unwrap();
         for _ in 0..6 {
             watch.observe(vec![task.clone()], start, wall);
@@ -123,7 +150,7 @@ mod tests {
     fn what_ran_before_a_restart_counts_towards_the_timeout() {
         let task = task();
         let wall = task.started_at.unwrap() + Duration::from_secs(61);
-        let seen = LeaseWatch::default().observe(vec![task.clone()], Instant::now(), wall);
+        let seen = watch().observe(vec![task.clone()], Instant::now(), wall);
         assert_eq!(seen.timed_out, [task]);
     }
 
@@ -131,7 +158,7 @@ mod tests {
     fn a_clock_that_was_set_back_times_nothing_out() {
         let task = task();
         let wall = task.started_at.unwrap() - Duration::from_secs(3_600);
-        let seen = LeaseWatch::default().observe(vec![task], Instant::now(), wall);
+        let seen = watch().observe(vec![task], Instant::now(), wall);
         assert_eq!(seen, Verdicts::default());
     }
 }

@@ -14,11 +14,10 @@ pub(crate) mod users;
 pub(crate) use keyset::{Place, Slice};
 pub(crate) use sea_orm::ConnectionTrait as Conn;
 use sea_orm::{
-    AccessMode, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
-    EntityTrait, IntoActiveModel, IsolationLevel, Iterable, ModelTrait, QueryFilter, TransactionTrait,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, Iterable, ModelTrait, QueryFilter,
     sea_query::{Expr, ExprTrait as _, Func},
 };
-use sker_db::{Db, db_error};
+use sker_db::{Access, Db, Transaction, db_error};
 use sker_error::{Error, Result};
 use sker_outbox::{NewRow, Outbox};
 use sker_telemetry::trace::current_traceparent;
@@ -41,24 +40,18 @@ impl Store {
     }
 
     /// For reads that stand alone.
-    pub(crate) fn reader(&self) -> &DatabaseConnection {
+    pub(crate) fn reader(&self) -> &Access {
         self.db.read()
     }
 
     /// For single statements that change what nobody needs to hear of.
-    pub(crate) fn writer(&self) -> &DatabaseConnection {
+    pub(crate) fn writer(&self) -> &Access {
         self.db.write()
     }
 
     /// Begins a transaction of reads that all see the same.
     pub(crate) async fn begin_read(&self) -> Result<Snapshot> {
-        // SQLite's transactions see one state and its readers cannot write in any case; asked for it, it only complains.
-        let (isolation, access) = match self.db.backend() {
-            DbBackend::Postgres => (Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)),
-            _ => (None, None),
-        };
-        let begun = self.db.read().begin_with_config(isolation, access).await;
-        Ok(Snapshot { inner: begun.map_err(db_error)? })
+        Ok(Snapshot { inner: self.db.begin_read().await? })
     }
 
     /// Begins a transaction. Take its time after this: on SQLite writers take turns, so times then follow the order of
@@ -73,21 +66,21 @@ impl Store {
     }
 }
 
-/// A transaction that only reads. SQLite's always see one state; PostgreSQL's have to ask for it.
+/// A transaction that only reads, and always sees one state.
 pub(crate) struct Snapshot {
-    inner: DatabaseTransaction,
+    inner: Transaction,
 }
 
 impl Snapshot {
     /// For the functions of this module.
-    pub(crate) fn conn(&self) -> &DatabaseTransaction {
+    pub(crate) fn conn(&self) -> &Transaction {
         &self.inner
     }
 }
 
 /// A transaction with what others are to hear of it: either both are stored or neither is. Dropping it rolls back.
 pub(crate) struct Tx {
-    inner: DatabaseTransaction,
+    inner: Transaction,
     rows: Vec<NewRow>,
     outbox: Outbox,
     traceparent: Option<String>,
@@ -95,7 +88,7 @@ pub(crate) struct Tx {
 
 impl Tx {
     /// For the functions of this module.
-    pub(crate) fn conn(&self) -> &DatabaseTransaction {
+    pub(crate) fn conn(&self) -> &Transaction {
         &self.inner
     }
 

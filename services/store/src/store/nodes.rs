@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::{Expr, ExprTrait, Func},
+    sea_query::{Expr, ExprTrait, Func, LockType},
 };
 use sker_db::db_error;
 use sker_error::Result;
@@ -66,10 +66,11 @@ pub(crate) async fn find_many(conn: &impl ConnectionTrait, project: Uuid, ids: &
     query.all(conn).await.map_err(db_error)
 }
 
-/// Which of these ids are nodes of the project; they cannot be deleted until the transaction ends.
+/// Which of these ids are nodes of the project; they cannot be read for update, and so not be deleted, until the
+/// transaction ends.
 pub(crate) async fn hold(conn: &impl ConnectionTrait, project: Uuid, ids: &[Uuid]) -> Result<Vec<Uuid>> {
     let query = living().filter(Column::ProjectId.eq(project)).filter(Column::Id.is_in(ids.iter().copied()));
-    let query = query.select_only().column(Column::Id).order_by_asc(Column::Id).lock_shared();
+    let query = query.select_only().column(Column::Id).order_by_asc(Column::Id).lock(LockType::KeyShare);
     query.into_tuple().all(conn).await.map_err(db_error)
 }
 

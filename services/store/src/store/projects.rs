@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
-    sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr},
+    sea_query::{Expr, ExprTrait, LockType, Query, SelectStatement, SimpleExpr},
 };
 use sker_db::db_error;
 use sker_error::Result;
@@ -59,9 +59,15 @@ pub(crate) async fn find(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option
     Entity::find_by_id(id).filter(Column::DeletedAt.is_null()).one(conn).await.map_err(db_error)
 }
 
-/// For whoever changes what belongs to the project: it cannot be deleted until the transaction ends.
+/// For whoever changes what belongs to the project: it cannot be read for update, and so not be deleted, until the
+/// transaction ends. Not against [`touch`], which would otherwise wait for everybody who writes.
 pub(crate) async fn find_shared(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Project>> {
-    Entity::find_by_id(id).filter(Column::DeletedAt.is_null()).lock_shared().one(conn).await.map_err(db_error)
+    Entity::find_by_id(id)
+        .filter(Column::DeletedAt.is_null())
+        .lock(LockType::KeyShare)
+        .one(conn)
+        .await
+        .map_err(db_error)
 }
 
 pub(crate) async fn find_for_update(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Project>> {

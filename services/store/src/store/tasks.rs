@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::{Expr, ExprTrait, LockBehavior, LockType},
+    sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query},
 };
 use serde_json::Value;
 use sker_db::db_error;
@@ -68,8 +68,12 @@ pub(crate) async fn find_for_update(conn: &impl ConnectionTrait, id: Uuid) -> Re
     Entity::find_by_id(id).lock_exclusive().one(conn).await.map_err(db_error)
 }
 
-/// Tasks by id, locked, in the order of their ids.
+/// Tasks by id, each once, locked, in the order of their ids.
 pub(crate) async fn find_many_for_update(conn: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<Task>> {
+    // Also from one query to the next, so that two transactions cannot wait for each other.
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
     let mut found = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(IDS_PER_QUERY) {
         let query = Entity::find().filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
@@ -214,11 +218,19 @@ pub(crate) async fn queue(conn: &impl ConnectionTrait, ids: &[Uuid], now: Time) 
 /// meantime it works on as well.
 pub(crate) async fn renew(conn: &impl ConnectionTrait, session: &str, ids: &[Uuid]) -> Result<()> {
     for chunk in ids.chunks(IDS_PER_QUERY) {
+        // Locked in the order of their ids like everywhere, so that two transactions cannot wait for each other.
+        let held = Query::select()
+            .column(Column::Id)
+            .from(Entity)
+            .and_where(Column::LeaseSession.eq(session))
+            .and_where(Expr::cust(PROCESSING))
+            .and_where(Column::Id.is_in(chunk.iter().copied()))
+            .order_by(Column::Id, Order::Asc)
+            .lock_exclusive()
+            .take();
         let update = Entity::update_many()
             .col_expr(Column::LeaseRenewals, Expr::col(Column::LeaseRenewals).add(1))
-            .filter(Column::LeaseSession.eq(session))
-            .filter(Expr::cust(PROCESSING))
-            .filter(Column::Id.is_in(chunk.iter().copied()));
+            .filter(Column::Id.in_subquery(held));
         update.exec(conn).await.map_err(db_error)?;
     }
     Ok(())

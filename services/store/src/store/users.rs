@@ -1,11 +1,11 @@
 //! Accounts.
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait},
 };
-use sker_db::db_error;
-use sker_error::Result;
+use sker_db::{db_error, unique_violation};
+use sker_error::{Code, Error, FieldError, Result};
 use sker_types::{Time, Uuid};
 
 pub(crate) use super::entity::user::Model as User;
@@ -51,13 +51,41 @@ pub(crate) async fn taken(
     Ok((rows.iter().any(|row| row.email_key == email_key), rows.iter().any(|row| row.username_key == username_key)))
 }
 
-/// Inserts an account; `conflict` when a replica was faster with the same name.
+/// Inserts an account; `conflict` when somebody was faster with the same name.
 pub(crate) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<()> {
-    insert_all(conn, vec![user]).await
+    insert_all(conn, vec![user]).await.map_err(duplicate)
 }
 
+/// Changes an account; `conflict` when somebody was faster with the same name.
 pub(crate) async fn update(conn: &impl ConnectionTrait, old: &User, new: &User) -> Result<()> {
-    save(conn, Column::Id, Column::Version, old, new).await
+    save(conn, Column::Id, Column::Version, old, new).await.map_err(duplicate)
+}
+
+/// Says which name it is that somebody else has.
+fn duplicate(error: Error) -> Error {
+    let index = error.cause().and_then(|cause| cause.downcast_ref()).and_then(unique_violation);
+    let has = |column: &str| index.as_ref().is_some_and(|index| index.contains(column));
+    match (has("email_key"), has("username_key")) {
+        (false, false) => error,
+        (email, username) => taken_error(email, username),
+    }
+}
+
+/// `conflict`, with the fields that somebody else has already.
+pub(crate) fn taken_error(email: bool, username: bool) -> Error {
+    let taken = [("email", email), ("username", username)].into_iter().filter(|(_, taken)| *taken);
+    let fields: Vec<FieldError> =
+        taken.map(|(field, _)| FieldError::new(field, "taken", "somebody else has it already")).collect();
+    let names: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
+    Error::new(Code::Conflict, format!("taken already: {}", names.join(", "))).with_fields(fields)
+}
+
+/// Everybody who can act as an administrator, locked: none of them can cease to until the transaction ends.
+pub(crate) async fn admins_for_update(conn: &impl ConnectionTrait, role: &str) -> Result<Vec<Uuid>> {
+    let query = Entity::find().filter(Column::Role.eq(role)).filter(Column::IsActive.eq(true));
+    // In one order everywhere, so that two transactions cannot wait for each other.
+    let query = query.select_only().column(Column::Id).order_by_asc(Column::Id).lock_exclusive();
+    query.into_tuple().all(conn).await.map_err(db_error)
 }
 
 /// Notes a sign-in. Not a change of the resource that others could be in conflict with.

@@ -72,7 +72,7 @@ async fn two_who_want_the_same_account_at_once_do_not_both_get_it() -> Result<()
     for answer in futures::future::try_join_all(attempts).await? {
         match answer.status.is_success() {
             true => made += 1,
-            false => drop(answer.expect_problem(409, "conflict")?),
+            false => assert_eq!(answer.expect_problem(409, "conflict")?.field_errors(), ["email"]),
         }
     }
     assert_eq!(made, 1);
@@ -127,7 +127,7 @@ async fn a_wrong_password_and_an_unknown_account_look_the_same() -> Result<()> {
 
 #[tokio::test]
 async fn guessing_a_password_is_slowed_down() -> Result<()> {
-    let setup = Setup::new()?.with("auth.failures_per_account", "3").with("auth.failures_per_address", "1000");
+    let setup = Setup::new().await?.with("auth.failures_per_account", "3").with("auth.failures_per_address", "1000");
     let store = setup.start().await?;
     for name in ["ann", "bob"] {
         store.http.post("/api/v1/auth/register", &account(&format!("{name}@example.org"), name)).await?.success()?;
@@ -147,7 +147,7 @@ async fn guessing_a_password_is_slowed_down() -> Result<()> {
 
 #[tokio::test]
 async fn one_address_cannot_guess_through_many_accounts() -> Result<()> {
-    let setup = Setup::new()?.with("auth.failures_per_account", "3").with("auth.failures_per_address", "5");
+    let setup = Setup::new().await?.with("auth.failures_per_account", "3").with("auth.failures_per_address", "5");
     let store = setup.start().await?;
     for number in 0..5 {
         sign_in(&store, &format!("u{number}@example.org"), "guess").await?.expect_problem(401, "unauthenticated")?;
@@ -158,7 +158,7 @@ async fn one_address_cannot_guess_through_many_accounts() -> Result<()> {
 
 #[tokio::test]
 async fn the_first_administrators_password_is_made_up_once_and_readable_by_its_owner_alone() -> Result<()> {
-    let setup = Setup::new()?;
+    let setup = Setup::empty().await?;
     let file = setup.path().join("admin-password");
     let setup = setup.with("admin.password", "").with("admin.password_file", &file.display().to_string());
     let store = setup.start().await?;

@@ -129,7 +129,7 @@ async fn thousands_of_nodes_are_made_in_one_batch() -> Result<()> {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_and_a_batch_may_have_twice_as_much() -> Result<()> {
-    let world = World::of(Setup::new()?.with("http.body_limit_bytes", "20000")).await?;
+    let world = World::of(Setup::new().await?.with("http.body_limit_bytes", "20000")).await?;
     let node = json!({"title": "t", "content": "x".repeat(15_000)});
     let refused = world.user.post(&world.path("/nodes"), &node).await?;
     refused.expect_problem(413, "payload_too_large")?;

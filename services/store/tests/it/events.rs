@@ -137,7 +137,7 @@ async fn gateways_and_other_services_hear_the_same_events() -> Result<()> {
 
 #[tokio::test]
 async fn an_account_is_heard_of_without_its_secrets() -> Result<()> {
-    let setup = Setup::new()?;
+    let setup = Setup::new().await?;
     let mut domain = setup.bus.declare_exclusive("test.", topology::EVENTS_TOPIC).await?;
     let store = setup.start().await?;
     store.http.sign_up().await?;
@@ -172,7 +172,7 @@ async fn one_trace_goes_from_a_request_to_its_wake_up() -> Result<()> {
 async fn what_the_bus_refuses_is_kept_and_delivered_later() -> Result<()> {
     for mood in [Mood::Away, Mood::Full] {
         let bus = Arc::new(MoodyBus::new(mood));
-        let world = World::of(Setup::new()?.with_bus(bus.clone())).await?;
+        let world = World::of(Setup::new().await?.with_bus(bus.clone())).await?;
         let mut wakes = Wakes::of(&*bus, topology::PROCESS_QUEUE).await?;
         let tasks = [world.task(json!({})).await?, world.task(json!({})).await?];
         let node = world.node("one").await?;
@@ -197,7 +197,7 @@ async fn what_the_bus_refuses_is_kept_and_delivered_later() -> Result<()> {
 #[tokio::test]
 async fn what_was_not_delivered_before_a_stop_is_delivered_after_the_start() -> Result<()> {
     let bus = Arc::new(MoodyBus::new(Mood::Away));
-    let world = World::of(Setup::new()?.with_bus(bus)).await?;
+    let world = World::of(Setup::new().await?.with_bus(bus)).await?;
     let node = world.node("one").await?;
     let task = world.task(json!({})).await?;
     let world = world.restart(Setup::after_a_crash).await?;

@@ -63,7 +63,7 @@ async fn a_lease_that_is_renewed_outlives_its_length() -> Result<()> {
 
 #[tokio::test]
 async fn a_task_that_loses_every_broker_is_given_up() -> Result<()> {
-    let world = World::of(Setup::new()?.with("tasks.lost_leases", "2")).await?;
+    let world = World::of(Setup::new().await?.with("tasks.lost_leases", "2")).await?;
     let task = world.task(json!({})).await?;
     for attempt in 0..2 {
         let broker = world.broker(&format!("b{attempt}"));
@@ -147,7 +147,7 @@ async fn a_lease_has_its_limits() -> Result<()> {
 
 #[tokio::test]
 async fn a_task_whose_every_session_ends_is_given_up() -> Result<()> {
-    let world = World::of(Setup::new()?.with("tasks.lost_leases", "3")).await?;
+    let world = World::of(Setup::new().await?.with("tasks.lost_leases", "3")).await?;
     let task = world.task(json!({})).await?;
     for round in 0..3 {
         let broker = world.broker(&format!("b{round}"));
@@ -160,7 +160,7 @@ async fn a_task_whose_every_session_ends_is_given_up() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_given_back_costs_nothing_however_often() -> Result<()> {
-    let world = World::of(Setup::new()?.with("tasks.lost_leases", "2")).await?;
+    let world = World::of(Setup::new().await?.with("tasks.lost_leases", "2")).await?;
     let task = world.task(json!({"max_attempts": 1})).await?;
     let broker = world.broker("b");
     for _ in 0..4 {
@@ -169,5 +169,73 @@ async fn what_is_given_back_costs_nothing_however_often() -> Result<()> {
         assert_eq!(broker.release(&lease).await?, 0, "repeating it does nothing");
     }
     assert_eq!(world.until_status(&task, "queued").await?["attempts"], 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_answered_again() -> Result<()> {
+    let world = World::new().await?;
+    let broker = world.broker("b");
+    let task = world.queued_task(json!({})).await?;
+    let first = broker.claim(&task).await?;
+    broker.progress(&lease_of(&first), 40, "reading").await?;
+    let again = broker.claim(&task).await?;
+    assert_eq!((again.lease_epoch, again.attempts), (first.lease_epoch, first.attempts), "it is the same claim");
+    assert_eq!(again.input_json, first.input_json, "with all that is needed to run it");
+    assert_eq!(world.broker("other").refusal(&task).await?, "held", "it is nobody else's");
+
+    // What is asked for together with it is claimed as ever.
+    let (free, ended) = (world.queued_task(json!({})).await?, world.queued_task(json!({})).await?);
+    broker.complete(&lease_of(&broker.claim(&ended).await?), &json!({"tags": []})).await?;
+    let answer = broker.ask_for_all(&[&task, &free, &ended]).await?;
+    let mut got: Vec<(String, u64)> = answer.tasks.iter().map(|task| (task.id.clone(), task.lease_epoch)).collect();
+    got.sort();
+    let mut expected = vec![(task.clone(), 1), (free, 1)];
+    expected.sort();
+    assert_eq!(got, expected);
+    assert_eq!((answer.unclaimed.len(), answer.unclaimed[0].id == ended), (1, true));
+
+    broker.complete(&lease_of(&again), &json!({"tags": []})).await?;
+    let events = world.heard(&format!("task:{task}"), "ai_task.completed", &task).await?;
+    let begun = events.iter().filter(|event| ["ai_task.started", "ai_task.restarted"].contains(&event.kind.as_str()));
+    assert_eq!(begun.count(), 1, "who watches hears of one beginning");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_that_is_asked_for_again_begins_its_lease_anew() -> Result<()> {
+    const LEASE: Duration = Duration::from_millis(1_000);
+    let world = World::new().await?;
+    let broker = world.broker("b");
+    for _ in 0..50 {
+        let task = world.task(json!({})).await?;
+        let mut asked = Instant::now();
+        let first = broker.claim_for(&task, 1_000).await?.lease_epoch;
+        let (began, mut longest, mut epoch) = (Instant::now(), Duration::ZERO, first);
+        while epoch == first && began.elapsed() < LEASE * 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let again = Instant::now();
+            epoch = broker.claim_for(&task, 1_000).await?.lease_epoch;
+            longest = longest.max(asked.elapsed());
+            asked = again;
+        }
+        if epoch == first {
+            return Ok(());
+        }
+        // A machine that stood still for most of a lease proves nothing; anything else is a fault.
+        assert!(longest > LEASE / 2, "taken back although it was asked for every {longest:?}");
+    }
+    anyhow::bail!("the machine stands still all the time")
+}
+
+#[tokio::test]
+async fn a_claim_of_more_tasks_than_anybody_runs_is_refused() -> Result<()> {
+    let world = World::new().await?;
+    let ids: Vec<String> = (0..201).map(|_| sker_types::new_id().to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let broker = world.broker("b");
+    assert_eq!(broker.ask_for_all(&ids[..200]).await?.unclaimed.len(), 200);
+    let refused = broker.ask_for_all(&ids).await.err().context("refused")?;
+    assert_eq!((refused.code(), refused.fields()[0].field.as_str()), (Code::ValidationFailed, "ids"));
     Ok(())
 }

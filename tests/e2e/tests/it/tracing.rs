@@ -1,56 +1,17 @@
 //! One action of a user is one trace across the services.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
-};
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
-    trace::v1::Span,
-};
 use serde_json::json;
 use sker_testkit::{Embedded, eventually};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
 
-/// An OTLP collector that keeps what it is sent.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let spans = request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        self.0.lock().expect("not poisoned").extend(spans.flat_map(|scope| scope.spans));
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-impl Collector {
-    /// The spans of one trace.
-    fn of(&self, trace_id: &[u8]) -> Vec<Span> {
-        let spans = self.0.lock().expect("not poisoned");
-        spans.iter().filter(|span| span.trace_id == trace_id).cloned().collect()
-    }
-}
+use crate::collector::Collector;
 
 #[tokio::test]
 async fn a_task_is_one_trace_from_the_gateway_to_the_broker() -> Result<()> {
-    let collector = Collector::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let endpoint = format!("up.otlp_endpoint=http://{}", listener.local_addr()?);
-    let server = Server::builder().add_service(TraceServiceServer::new(collector.clone()));
-    let serving = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-
+    let collector = Collector::start().await?;
+    let endpoint = format!("up.otlp_endpoint={}", collector.endpoint);
     let home = tempfile::tempdir()?;
     let mut platform = Embedded::start_with(home.path(), &[endpoint]).await?;
     let user = platform.gateway()?.sign_up().await?;
@@ -73,16 +34,15 @@ async fn a_task_is_one_trace_from_the_gateway_to_the_broker() -> Result<()> {
         Ok(complete.then_some(spans))
     })
     .await?;
-    serving.abort();
 
     // Every span hangs below another of the trace, or below the caller's own.
-    let known: HashMap<&[u8], &str> = spans.iter().map(|span| (span.span_id.as_slice(), span.name.as_str())).collect();
+    let known: HashMap<&[u8], &str> = spans.iter().map(|span| (span.id.as_slice(), span.name.as_str())).collect();
     let caller = 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes();
     for span in &spans {
-        let parent = span.parent_span_id.as_slice();
+        let parent = span.parent.as_slice();
         assert!(parent == caller || known.contains_key(parent), "{} hangs in the air", span.name);
     }
     let store = spans.iter().find(|span| span.name == "POST /api/v1/ai-tasks").expect("the store's span");
-    assert_eq!(known.get(store.parent_span_id.as_slice()), Some(&"http.request"), "the store continues the gateway");
+    assert_eq!(known.get(store.parent.as_slice()), Some(&"http.request"), "the store continues the gateway");
     Ok(())
 }

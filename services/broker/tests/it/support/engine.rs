@@ -51,6 +51,13 @@ impl Engine for TestEngine {
                 self.gate.as_ref().expect("the test gave a gate").acquire().await.expect("never closed").forget();
                 Ok(())
             }
+            "progress" => {
+                for step in 0_u8.. {
+                    sink.progress(step / 2, "on the way");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                Ok(())
+            }
             "panic" => panic!("the engine was told to panic"),
             "transient" => Err(Failure::transient("engine_unavailable", "try again").with_retry_after_ms(7)),
             "twice" if attempt < 2 => Err(Failure::transient("engine_error", "the first attempt fails")),

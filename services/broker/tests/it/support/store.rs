@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use sker_api::{Ctx, NodeStream, Store};
-use sker_bus::{Bus, MemoryBus, Message, topology};
+use sker_bus::{Bus, Message, topology};
 use sker_error::{Error, Result};
 use sker_proto::store::{
     AuthorizeChannelRequest, AuthorizeChannelResponse, CancelTaskRequest, CancelTaskResponse, ClaimTasksRequest,
@@ -34,6 +34,8 @@ pub struct Row {
     /// Every effect: the epochs under which it was completed or failed.
     pub effects: Vec<u64>,
     pub released: u32,
+    /// Whether a claim without ids takes it: not while it waits for its next attempt.
+    pub due: bool,
 }
 
 #[derive(Default)]
@@ -48,12 +50,20 @@ struct State {
 pub struct MemoryStore {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
-    bus: Arc<MemoryBus>,
+    bus: Arc<dyn Bus>,
     pub project_id: String,
     /// Calls fail as if the store was away.
     pub away: AtomicBool,
-    /// Claims, endings and releases are never answered.
+    /// Claims, progress, endings and releases are never answered.
     pub hangs: AtomicBool,
+    /// So many claims are committed and their answers lost.
+    pub lost_answers: AtomicU32,
+    /// Claims are committed, and answered when this is over.
+    pub late: AtomicBool,
+    /// Claims whose answers were late.
+    pub late_answers: AtomicU32,
+    /// Claims without ids.
+    pub polls: AtomicU32,
     /// How many calls came while it was away.
     pub calls_while_away: AtomicU32,
     /// The task whose completion panics.
@@ -61,7 +71,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    pub fn new(bus: Arc<MemoryBus>) -> Arc<Self> {
+    pub fn new(bus: Arc<dyn Bus>) -> Arc<Self> {
         Arc::new(MemoryStore {
             state: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -69,6 +79,10 @@ impl MemoryStore {
             project_id: new_id().to_string(),
             away: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            lost_answers: AtomicU32::new(0),
+            late: AtomicBool::new(false),
+            late_answers: AtomicU32::new(0),
+            polls: AtomicU32::new(0),
             calls_while_away: AtomicU32::new(0),
             poison: Mutex::default(),
         })
@@ -128,17 +142,23 @@ impl MemoryStore {
             max_attempts: 3,
             ..Task::default()
         };
-        self.with(|state| state.rows.insert(id.clone(), Row { task, ..Row::default() }));
+        self.with(|state| state.rows.insert(id.clone(), Row { task, due: true, ..Row::default() }));
         id
     }
 
     pub async fn wake(&self, id: &str) {
+        assert!(self.try_wake(id).await, "the wake-up was not taken");
+    }
+
+    /// Sends a wake-up; says whether a queue has taken it.
+    pub async fn try_wake(&self, id: &str) -> bool {
+        self.with(|state| state.rows.get_mut(id).unwrap().due = true);
         let task = self.row(id).task;
         let (exchange, key) = topology::work_queue(&task.r#type, &task.priority);
         let wake =
             TaskWake { task_id: parse_id(id).unwrap(), kind: task.r#type.clone(), priority: task.priority.clone() };
         let message = Message::json("task.wake", "store", key, &wake).unwrap();
-        assert!(self.bus.publish(exchange, vec![message]).await.unwrap().is_empty());
+        self.bus.publish(exchange, vec![message]).await.is_ok_and(|refused| refused.is_empty())
     }
 
     pub async fn submit(&self, kind: &str, input: &Value) -> String {
@@ -240,9 +260,15 @@ impl Store for MemoryStore {
 
     async fn claim_tasks(&self, _: &Ctx, request: ClaimTasksRequest) -> Result<ClaimTasksResponse> {
         self.answer_or_hang().await?;
-        Ok(self.with(|state| {
+        let answer = self.with(|state| {
             let mut answer = ClaimTasksResponse::default();
-            for id in request.ids {
+            let mut ids = request.ids;
+            if ids.is_empty() {
+                self.polls.fetch_add(1, Ordering::SeqCst);
+                let due = state.rows.iter().filter(|(_, row)| row.task.status == "queued" && row.due);
+                ids = due.map(|(id, _)| id.clone()).take(request.limit as usize).collect();
+            }
+            for id in ids {
                 match state.rows.get_mut(&id) {
                     Some(row) if row.task.status == "queued" => {
                         row.task.status = "processing".to_owned();
@@ -252,6 +278,10 @@ impl Store for MemoryStore {
                         state.claim_order.push(id);
                         answer.tasks.push(row.task.clone());
                     }
+                    // Asked again by whoever has it: the answer may have been lost.
+                    Some(row) if row.task.status == "processing" && row.session == request.session_id => {
+                        answer.tasks.push(row.task.clone());
+                    }
                     Some(row) if row.task.status == "processing" => {
                         answer.unclaimed.push(Unclaimed { id, reason: "held".to_owned() });
                     }
@@ -259,11 +289,25 @@ impl Store for MemoryStore {
                 }
             }
             answer
-        }))
+        });
+        if self.late.load(Ordering::SeqCst) {
+            self.late_answers.fetch_add(1, Ordering::SeqCst);
+        }
+        while self.late.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let lost = self.lost_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if lost.is_ok() {
+            return Err(Error::unavailable("the connection was lost before the answer"));
+        }
+        Ok(answer)
     }
 
     async fn renew_leases(&self, _: &Ctx, request: RenewLeasesRequest) -> Result<RenewLeasesResponse> {
-        self.answer()?;
+        // Of none it knows without looking.
+        if !request.leases.is_empty() {
+            self.answer()?;
+        }
         let lost = self.with(|state| {
             let lost = request.leases.into_iter().filter_map(|lease| {
                 let row = state.rows.get(&lease.task_id);
@@ -281,7 +325,7 @@ impl Store for MemoryStore {
     }
 
     async fn report_progress(&self, _: &Ctx, request: ReportProgressRequest) -> Result<ReportProgressResponse> {
-        self.answer()?;
+        self.answer_or_hang().await?;
         self.with(|state| held(state, &request.lease).map(|row| row.progress.push(request.progress)))?;
         Ok(ReportProgressResponse {})
     }
@@ -308,6 +352,7 @@ impl Store for MemoryStore {
             let row = held(state, &request.lease)?;
             let will_retry = request.retryable && row.task.attempts < row.task.max_attempts;
             row.task.status = if will_retry { "queued" } else { "failed" }.to_owned();
+            row.due = false;
             row.effects.push(row.task.lease_epoch);
             row.failure = Some(request);
             Ok(FailTaskResponse { will_retry })

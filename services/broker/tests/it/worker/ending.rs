@@ -1,7 +1,5 @@
+use crate::support::{TestEngine, World, options};
 use serde_json::json;
-use sker_bus::Bus;
-
-use crate::support::{TestEngine, World};
 
 #[tokio::test]
 async fn a_task_is_claimed_run_and_completed_once() {
@@ -51,13 +49,7 @@ async fn urgent_work_goes_first_and_low_priority_does_not_starve() {
             }
         }
     }
-    world.start(sker_broker::app::WorkerOptions {
-        slots: 1,
-        lease: std::time::Duration::from_secs(15),
-        task_timeout: std::time::Duration::from_secs(60),
-        drain: std::time::Duration::from_secs(30),
-        farewell: std::time::Duration::from_secs(30),
-    });
+    world.start(sker_broker::app::WorkerOptions { slots: 1, ..options() });
     for id in &low {
         world.store.until_status(id, "completed").await;
     }

@@ -1,6 +1,8 @@
 //! Claiming, running and telling.
 
+mod claiming;
 mod ending;
 mod faults;
+mod stealing;
 mod stopping;
 mod streaming;

@@ -4,26 +4,20 @@ use std::{
 };
 
 use sker_broker::app::WorkerOptions;
-use sker_bus::{Bus, topology::PROCESS_QUEUE};
+use sker_bus::topology::PROCESS_QUEUE;
 use tokio::sync::Semaphore;
 
-use crate::support::{TestEngine, World};
+use crate::support::{TestEngine, World, options};
 
-fn options(drain: Duration) -> WorkerOptions {
-    WorkerOptions {
-        slots: 2,
-        lease: Duration::from_secs(15),
-        task_timeout: Duration::from_secs(60),
-        drain,
-        farewell: Duration::from_secs(30),
-    }
+fn two_slots(drain: Duration) -> WorkerOptions {
+    WorkerOptions { slots: 2, drain, ..options() }
 }
 
 #[tokio::test]
 async fn cancelling_a_running_task_aborts_its_engine() {
     let mut world = World::new(TestEngine::default());
     // With such a lease only the event can tell.
-    world.start(WorkerOptions { lease: Duration::from_secs(3_600), ..options(Duration::from_secs(30)) });
+    world.start(WorkerOptions { lease: Duration::from_secs(3_600), ..two_slots(Duration::from_secs(30)) });
     let id = world.store.submit("content_generation", &World::input("hang")).await;
     world.until_engine_started(1).await;
     world.store.cancel(&id).await;
@@ -37,7 +31,7 @@ async fn cancelling_a_running_task_aborts_its_engine() {
 #[tokio::test]
 async fn a_cancellation_whose_event_is_missed_is_told_with_the_lease() {
     let mut world = World::new(TestEngine::default());
-    world.start(WorkerOptions { lease: Duration::from_millis(150), ..options(Duration::from_secs(30)) });
+    world.start(WorkerOptions { lease: Duration::from_millis(150), ..two_slots(Duration::from_secs(30)) });
     let id = world.store.submit("content_generation", &World::input("hang")).await;
     world.store.until_status(&id, "processing").await;
     world.store.set_status(&id, "cancelled");
@@ -56,7 +50,7 @@ async fn a_cancellation_whose_event_is_missed_is_told_with_the_lease() {
 async fn stopping_lets_running_tasks_finish() {
     let gate = Arc::new(Semaphore::new(0));
     let mut world = World::new(TestEngine { gate: Some(gate.clone()), ..TestEngine::default() });
-    world.start(options(Duration::from_secs(30)));
+    world.start(two_slots(Duration::from_secs(30)));
     let id = world.store.submit("content_generation", &World::input("hold")).await;
     world.store.until_status(&id, "processing").await;
     world.begin_stop();
@@ -69,7 +63,7 @@ async fn stopping_lets_running_tasks_finish() {
 #[tokio::test]
 async fn stopping_gives_back_what_cannot_finish_and_leaves_the_rest_in_the_queue() {
     let mut world = World::new(TestEngine::default());
-    world.start(options(Duration::from_millis(100)));
+    world.start(two_slots(Duration::from_millis(100)));
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(world.store.submit("content_generation", &World::input("hang")).await);
@@ -88,7 +82,7 @@ async fn stopping_gives_back_what_cannot_finish_and_leaves_the_rest_in_the_queue
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_does_not_hold_up_the_stop() {
     let mut world = World::new(TestEngine::default());
-    world.start(WorkerOptions { farewell: Duration::from_secs(4), ..options(Duration::from_secs(5)) });
+    world.start(WorkerOptions { farewell: Duration::from_secs(4), ..two_slots(Duration::from_secs(5)) });
     let id = world.store.submit("content_generation", &World::input("hang")).await;
     world.until_engine_started(1).await;
     world.store.hangs.store(true, Ordering::SeqCst);
@@ -104,13 +98,17 @@ async fn a_store_that_never_answers_does_not_hold_up_the_stop() {
     let world = world.stop().await;
     assert!(begun.elapsed() < Duration::from_secs(5 + 4 + 1), "{:?}", begun.elapsed());
     assert_eq!(world.store.row(&id).task.status, "processing");
-    assert_eq!(world.bus.depth(PROCESS_QUEUE).await, Some(2), "both messages are back in their queue");
+    assert_eq!(
+        world.bus.depth(PROCESS_QUEUE).await,
+        Some(1),
+        "the message of what was not claimed is back in its queue"
+    );
 }
 
 #[tokio::test]
 async fn a_worker_without_work_has_all_its_slots_free() {
     let mut world = World::new(TestEngine::default());
-    world.start(options(Duration::from_secs(30)));
+    world.start(two_slots(Duration::from_secs(30)));
     let (ended, hanging) = (World::input("fine"), World::input("hang"));
     let id = world.store.submit("content_generation", &ended).await;
     world.store.until_status(&id, "completed").await;
@@ -132,11 +130,11 @@ async fn a_worker_without_work_has_all_its_slots_free() {
 #[tokio::test]
 async fn after_a_crash_the_next_run_gives_back_what_the_last_one_held() {
     let mut world = World::new(TestEngine::default());
-    world.start(options(Duration::from_secs(30)));
+    world.start(two_slots(Duration::from_secs(30)));
     let id = world.store.submit("content_generation", &World::input("hang")).await;
     let session = world.store.until_status(&id, "processing").await.session;
     world.crash().await;
-    world.start(options(Duration::from_millis(100)));
+    world.start(two_slots(Duration::from_millis(100)));
     world.store.until_session_released(session.parse().unwrap()).await;
     assert_eq!(world.store.row(&id).released, 1);
     // Its message came back to the queue with the crash, or the store sends it again: someone runs it under a new epoch.

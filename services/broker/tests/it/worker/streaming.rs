@@ -1,11 +1,15 @@
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::StreamExt;
-use sker_bus::{Bus, topology::REALTIME_FANOUT};
-use sker_cache::{RealtimeLog, Replay};
+use sker_broker::app::WorkerOptions;
+use sker_bus::topology::REALTIME_FANOUT;
+use sker_cache::Replay;
 use sker_types::{ChannelEvent, event_type};
 
-use crate::support::{TestEngine, World};
+use crate::support::{FlakyBus, TestEngine, World, options};
 
 async fn chunks(world: &World, channel: &str) -> Vec<ChannelEvent> {
     match world.log.read(channel, 0, 100).await.unwrap() {
@@ -58,5 +62,40 @@ async fn the_local_engine_streams_exactly_its_text() {
         .collect();
     assert_eq!(output["text"], streamed.as_str());
     assert_eq!(output["sources"][0]["node_id"], node.as_str());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_that_does_not_go_out_neither_fails_nor_delays_the_task() {
+    let bus = Arc::new(FlakyBus::default());
+    let mut world = World::on(bus.clone(), TestEngine::default());
+    world.start(WorkerOptions { steal: Duration::from_millis(50), ..options() });
+    let id = world.store.submit("content_generation", &World::input("stream")).await;
+    world.store.until_status(&id, "completed").await;
+    assert_eq!(world.counted("broker_dropped_reports_total"), 0);
+    bus.silent.store(true, Ordering::SeqCst);
+    let id = world.store.add("content_generation", "normal", &World::input("stream"));
+    // The clock is the runtime's own: it moves only by what is waited for.
+    let begun = tokio::time::Instant::now();
+    assert_eq!(world.store.until_status(&id, "completed").await.effects, [1]);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(world.counted("broker_dropped_reports_total"), 1);
+    bus.silent.store(false, Ordering::SeqCst);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_that_the_store_does_not_take_holds_up_nothing() {
+    let mut world = World::new(TestEngine::default());
+    world.start(WorkerOptions { task_timeout: Duration::from_secs(3_600), ..options() });
+    let id = world.store.submit("content_generation", &World::input("progress")).await;
+    world.until_engine_started(1).await;
+    world.store.hangs.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.store.hangs.store(false, Ordering::SeqCst);
+    let row = world.store.until(&id, "has told much", |row| row.progress.len() > 10).await;
+    assert!(row.progress.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", row.progress);
+    assert!(world.counted("broker_dropped_reports_total") > 0);
+    world.store.cancel(&id).await;
     world.stop().await;
 }

@@ -1,19 +1,25 @@
 //! A gateway with everything around it in memory.
 
 mod client;
+mod log;
 mod registry;
 mod socket;
 mod store;
 mod upstream;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 pub use client::{Answer, raw, request, send};
+use log::FarLog;
 pub use registry::TestRegistry;
 use serde_json::{Value, json};
 use sker_auth::{Claims, TokenKeys};
 use sker_bus::{Bus, MemoryBus, Message, topology};
-use sker_cache::{MemoryLog, MemoryLogOptions, NewEvent, RealtimeLog};
+use sker_cache::{MemoryLog, MemoryLogOptions, NewEvent, RealtimeLog, Redis};
 use sker_gateway::{Config, Deps, Service, build};
 use sker_proto::registry::Instance;
 use sker_runtime::{Health, Listeners, platform_instance};
@@ -24,10 +30,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 pub use upstream::{TestBody, Upstream, empty, text};
 
-const SECRET: &str = "a secret of these tests, long enough for HS256";
+pub const SECRET: &str = "a secret of these tests, long enough for HS256";
 
 /// No test waits longer than this for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for something that has to happen.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -48,12 +54,42 @@ pub struct Platform {
     pub address: SocketAddr,
     pub registry: Arc<TestRegistry>,
     pub store: Arc<TestStore>,
-    pub bus: MemoryBus,
+    /// As those have it that events come from.
+    pub bus: Arc<dyn Bus>,
     pub log: Arc<dyn RealtimeLog>,
+    /// Cuts the gateway, and nobody else, off from the log.
+    pub log_cut: Arc<AtomicBool>,
     pub keys: Arc<TokenKeys>,
     pub health: Arc<Health>,
     pub stop: CancellationToken,
     pub running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// What a gateway has around it.
+#[derive(Clone)]
+pub struct Around {
+    pub registry: Arc<TestRegistry>,
+    pub store: Arc<TestStore>,
+    pub bus: Arc<dyn Bus>,
+    pub log: Arc<dyn RealtimeLog>,
+    /// What the log is kept on, if that can be asked how it is.
+    pub redis: Option<Redis>,
+}
+
+pub fn keys() -> Arc<TokenKeys> {
+    Arc::new(TokenKeys::hs256(&SECRET.into()).unwrap())
+}
+
+pub fn config(overrides: &[(&str, &str)]) -> Config {
+    let mut layers = Config::defaults();
+    layers.env.insert("JWT_SECRET".into(), SECRET.into());
+    layers.overrides =
+        [("shutdown.settle_ms", "0"), ("upstream.rest_ms", "60000"), ("rabbitmq.url", "amqp://u:p@not.used")]
+            .iter()
+            .chain(overrides)
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+    Config::load(&layers).expect("the tests' configuration is valid")
 }
 
 impl Platform {
@@ -71,29 +107,42 @@ impl Platform {
 
     /// A running gateway whose registry is silent.
     pub async fn deaf(overrides: &[(&str, &str)], log: MemoryLogOptions) -> Platform {
-        let mut layers = Config::defaults();
-        layers.env.insert("JWT_SECRET".into(), SECRET.into());
-        layers.overrides = [("shutdown.settle_ms", "0"), ("upstream.rest_ms", "60000")]
-            .iter()
-            .chain(overrides)
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        let config = Config::load(&layers).expect("the tests' configuration is valid");
-        let keys = Arc::new(TokenKeys::hs256(&SECRET.into()).unwrap());
-        let (registry, store) = (TestRegistry::silent(), Arc::new(TestStore::default()));
-        let bus = MemoryBus::new();
-        let log: Arc<dyn RealtimeLog> = Arc::new(MemoryLog::new(1, log));
+        let around = Around {
+            registry: TestRegistry::silent(),
+            store: Arc::default(),
+            bus: Arc::new(MemoryBus::new()),
+            log: Arc::new(MemoryLog::new(1, log)),
+            redis: None,
+        };
+        Platform::amid(overrides, around.clone(), around).await
+    }
+
+    /// Another gateway of the same platform.
+    pub async fn beside(&self) -> Platform {
+        let (registry, store) = (Arc::clone(&self.registry), Arc::clone(&self.store));
+        let around = Around { registry, store, bus: Arc::clone(&self.bus), log: Arc::clone(&self.log), redis: None };
+        let platform = Platform::amid(&[], around.clone(), around).await;
+        soon(platform.health.until_ready()).await;
+        platform
+    }
+
+    /// A running gateway: what it has around it, and what the test speaks through.
+    pub async fn amid(overrides: &[(&str, &str)], around: Around, others: Around) -> Platform {
+        let Around { registry, store, bus, log, redis } = around;
+        let log_cut = Arc::new(AtomicBool::new(false));
+        let keys = keys();
         let deps = Deps {
             registry: registry.clone(),
             store: store.clone(),
-            bus: Arc::new(bus.clone()),
-            log: log.clone(),
+            bus,
+            log: Arc::new(FarLog { log, cut: Arc::clone(&log_cut) }),
+            redis,
             keys: keys.clone(),
         };
-        let service: Service = build(config, deps, Listeners::free(false).unwrap()).await.unwrap();
+        let service: Service = build(config(overrides), deps, Listeners::free(false).unwrap()).await.unwrap();
         let (address, health, stop) = (service.address(), service.health(), CancellationToken::new());
         let running = tokio::spawn(service.run(stop.clone()));
-        Platform { address, registry, store, bus, log, keys, health, stop, running }
+        Platform { address, registry, store, bus: others.bus, log: others.log, log_cut, keys, health, stop, running }
     }
 
     /// Registers an instance that serves these routes, and waits until they are in force.
@@ -147,25 +196,30 @@ impl Platform {
 
     /// Something happens on a channel: it is logged and told.
     pub async fn happen(&self, channel: &str, number: u64) -> ChannelEvent {
-        let event = self.log_only(channel, number).await;
+        self.happen_with(channel, json!({"n": number})).await
+    }
+
+    /// The same with data of its own.
+    pub async fn happen_with(&self, channel: &str, data: Value) -> ChannelEvent {
+        let event = self.append(channel, data).await;
         self.tell(&event).await;
         event
     }
 
     /// Something happens and the message about it is lost.
     pub async fn log_only(&self, channel: &str, number: u64) -> ChannelEvent {
-        let event = NewEvent {
-            kind: "ai_task.progress".into(),
-            id: new_id(),
-            time: sker_types::now(),
-            data: json!({"n": number}),
-        };
+        self.append(channel, json!({"n": number})).await
+    }
+
+    async fn append(&self, channel: &str, data: Value) -> ChannelEvent {
+        let event = NewEvent { kind: "ai_task.progress".into(), id: new_id(), time: sker_types::now(), data };
         self.log.append(channel, event).await.unwrap()
     }
 
     pub async fn tell(&self, event: &ChannelEvent) {
         let message = Message::json(&event.kind, "test", "", event).unwrap();
-        self.bus.publish(topology::REALTIME_FANOUT, vec![message]).await.unwrap();
+        // A message that is lost with its connection is found in the log.
+        let _ = self.bus.publish(topology::REALTIME_FANOUT, vec![message]).await;
     }
 
     pub async fn socket(&self, token: &str) -> Socket {

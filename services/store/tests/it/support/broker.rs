@@ -34,6 +34,20 @@ impl Broker {
         self.store.claim_tasks(&Self::ctx(), request).await
     }
 
+    /// Asks for several under a lease that outlives the test.
+    pub async fn ask_for_all(&self, tasks: &[&str]) -> sker_error::Result<ClaimTasksResponse> {
+        let ids = tasks.iter().map(|&task| task.to_owned()).collect();
+        let request = ClaimTasksRequest { ids, limit: 200, session_id: self.session.clone(), lease_ms: 600_000 };
+        self.store.claim_tasks(&Self::ctx(), request).await
+    }
+
+    /// Takes whatever is there to be taken, at most `limit` tasks, under a lease that outlives the test.
+    pub async fn claim_any(&self, limit: u32) -> Result<Vec<Task>> {
+        let session_id = self.session.clone();
+        let request = ClaimTasksRequest { ids: Vec::new(), limit, session_id, lease_ms: 600_000 };
+        Ok(self.store.claim_tasks(&Self::ctx(), request).await?.tasks)
+    }
+
     /// Takes a task that must be there to be taken, under a lease that outlives the test.
     pub async fn claim(&self, task: &str) -> Result<Task> {
         self.claim_for(task, 600_000).await

@@ -63,4 +63,8 @@ impl Bus for MoodyBus {
     async fn depth(&self, queue: &str) -> Option<u64> {
         self.inner.depth(queue).await
     }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
 }

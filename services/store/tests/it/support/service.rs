@@ -7,16 +7,17 @@ use sker_api::{
 };
 use sker_auth::{ServiceTokens, TokenKeys};
 use sker_bus::{Bus, MemoryBus};
-use sker_cache::{MemoryLog, MemoryLogOptions, RealtimeLog};
+use sker_cache::{Cache, MemoryCache, MemoryLog, MemoryLogOptions, RealtimeLog};
 use sker_config::CommonArgs;
 use sker_runtime::{Listeners, program::ServiceConfig};
-use sker_store::{Config, Deps, build};
-use sker_testkit::Api;
+use sker_store::{Config, Deps, Service, build};
+use sker_testkit::{Api, TestDatabase, postgres_database};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::FakeRegistry;
+use crate::ON_POSTGRES;
 
 /// How long a store may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -24,18 +25,18 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Signs the tokens of every test store.
 const SECRET: &str = "qx7-ZtU2rnB9kW4mLp0VaEo8sYhJcDfG";
 
-/// Where to find a PostgreSQL server to run on instead of SQLite; each test has a schema of its own.
-const POSTGRES_URL: &str = "SKER_TEST_POSTGRES_URL";
-
 /// The first administrator.
 pub const ADMIN: &str = "admin@example.org";
 
-/// What a store is made of. Its data live as long as this does.
+/// What a store is made of. Its data live as long as any clone of this does; stores that are started of clones share them.
+#[derive(Clone)]
 pub struct Setup {
     pub bus: Arc<dyn Bus>,
     pub log: Arc<dyn RealtimeLog>,
+    pub cache: Arc<dyn Cache>,
     pub registry: Arc<FakeRegistry>,
-    directory: TempDir,
+    directory: Arc<TempDir>,
+    _database: Option<Arc<TestDatabase>>,
     boot: u32,
     overrides: Vec<(String, String)>,
 }
@@ -55,25 +56,54 @@ pub struct TestStore {
 }
 
 impl Setup {
-    pub fn new() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let url = format!("sqlite://{}", directory.path().join("store.db").display());
+    /// With a database in which there is the administrator and nothing else.
+    pub async fn new() -> Result<Self> {
+        if !ON_POSTGRES {
+            return Self::on_sqlite();
+        }
+        let make = async |url: &str| {
+            let service = Self::on_url(url, None)?.build().await?.0;
+            let stopped = CancellationToken::new();
+            stopped.cancel();
+            service.run(stopped).await
+        };
+        Self::on_postgres(postgres_database("store", make).await?)
+    }
+
+    /// With a database in which there is nothing at all.
+    pub async fn empty() -> Result<Self> {
+        if !ON_POSTGRES {
+            return Self::on_sqlite();
+        }
+        Self::on_postgres(postgres_database("empty", async |_: &str| Ok(())).await?)
+    }
+
+    fn on_sqlite() -> Result<Self> {
+        let setup = Self::on_url("", None)?;
+        let file = setup.path().join("store.db");
+        Ok(setup.with("database.url", &format!("sqlite://{}", file.display())))
+    }
+
+    fn on_postgres(database: TestDatabase) -> Result<Self> {
+        let url = database.url().to_owned();
+        Self::on_url(&url, Some(Arc::new(database)))
+    }
+
+    /// With the database at a URL.
+    pub fn on_url(url: &str, database: Option<Arc<TestDatabase>>) -> Result<Self> {
         let setup = Setup {
             bus: Arc::new(MemoryBus::new()),
             log: log_of(1),
+            cache: Arc::new(MemoryCache::new(1_000)),
             registry: Arc::default(),
-            directory,
+            directory: Arc::new(tempfile::tempdir()?),
+            _database: database,
             boot: 1,
             overrides: Vec::new(),
         };
-        let setup = match std::env::var(POSTGRES_URL) {
-            Ok(url) => {
-                let schema = format!("t{}", sker_types::new_id().simple());
-                setup.with("database.url", &url).with("database.schema", &schema)
-            }
-            Err(_) => setup.with("database.url", &url),
-        };
         Ok(setup
+            .with("database.url", url)
+            .with("database.max_connections", "4")
             .with("jwt_secret", SECRET)
             .with("http.workers", "1")
             .with("admin.email", ADMIN)
@@ -105,6 +135,14 @@ impl Setup {
     }
 
     pub async fn start(self) -> Result<TestStore> {
+        let (service, http, grpc, keys) = self.build().await?;
+        let api = service.api();
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(service.run(shutdown.clone()));
+        Ok(TestStore { setup: self, http, api, grpc, keys, shutdown: shutdown.drop_guard(), running })
+    }
+
+    async fn build(&self) -> Result<(Service, Api, String, Arc<TokenKeys>)> {
         // Not the environment of whoever runs the tests.
         let mut layers = <Config as ServiceConfig>::layers(&CommonArgs::default());
         layers.env = BTreeMap::new();
@@ -114,20 +152,21 @@ impl Setup {
         let listeners = Listeners::free(true)?;
         let http = Api::new(&format!("http://{}", listeners.http_address()?))?;
         let grpc = format!("http://{}", listeners.grpc_address()?.context("asked for gRPC")?);
-        let deps =
-            Deps { registry: self.registry.clone(), keys: keys.clone(), bus: self.bus.clone(), log: self.log.clone() };
-        let service = build(config, deps, listeners).await?;
-        let api = service.api();
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn(service.run(shutdown.clone()));
-        Ok(TestStore { setup: self, http, api, grpc, keys, shutdown: shutdown.drop_guard(), running })
+        let deps = Deps {
+            registry: self.registry.clone(),
+            keys: keys.clone(),
+            bus: self.bus.clone(),
+            log: self.log.clone(),
+            cache: self.cache.clone(),
+        };
+        Ok((build(config, deps, listeners).await?, http, grpc, keys))
     }
 }
 
 impl TestStore {
     /// A store as most tests need it.
     pub async fn new() -> Result<Self> {
-        Setup::new()?.start().await
+        Setup::new().await?.start().await
     }
 
     /// The same api across the network, as another service calls it.

@@ -17,7 +17,7 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Result<Self> {
-        Self::of(Setup::new()?).await
+        Self::of(Setup::new().await?).await
     }
 
     pub async fn of(setup: Setup) -> Result<Self> {

@@ -1,117 +1,24 @@
+//! The configuration as it is written, key by key in default.toml, and what must hold of it.
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sker_auth::TokenKeys;
-use sker_config::{CommonArgs, Environment, Faults, Layers, RawConfig};
-use sker_runtime::{GrpcConfig, HttpConfig, ShutdownConfig, program::ServiceConfig};
+use sker_bus::AmqpConfig;
+use sker_config::{Environment, Faults, RawConfig};
+use sker_runtime::{GrpcConfig, HttpConfig, ShutdownConfig};
 use sker_telemetry::TelemetryConfig;
 use url::Url;
 
-use crate::{SERVICE, VERSION, engines::openai::OpenAiOptions};
-
-const DEFAULTS: &str = include_str!("../default.toml");
-
-/// The flat names.
-const FLAT: &[(&str, &str)] = &[
-    ("SKER_ENV", "environment"),
-    ("NODE_ENV", "environment"),
-    ("JWT_SECRET", "jwt_secret"),
-    ("BROKER_PORT", "http.port"),
-    ("AI_TASK_TIMEOUT", "worker.task_timeout_ms"),
-    ("OPENAI_BASE_URL", "engines.openai.base_url"),
-    ("OPENAI_API_KEY", "engines.openai.api_key"),
-    ("OPENAI_MODEL", "engines.openai.model"),
-];
-
-/// The configuration of the service, checked.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What it runs for.
-    pub environment: Environment,
-    /// Signs and verifies tokens.
-    pub jwt_secret: SecretString,
-    /// Where the session file is kept.
-    pub data_dir: PathBuf,
-    /// Its HTTP server.
-    pub http: HttpConfig,
-    /// Its gRPC server.
-    pub grpc: GrpcConfig,
-    /// How it stops.
-    pub shutdown: ShutdownConfig,
-    /// How it logs.
-    pub telemetry: TelemetryConfig,
-    /// What others reach this service by, when it is not the address that it listens on.
-    pub advertise_host: Option<String>,
-    /// How it works.
-    pub worker: WorkerConfig,
-    /// What it works with.
-    pub engines: EnginesConfig,
-}
-
-/// How the broker works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerConfig {
-    /// Tasks that run at a time.
-    pub slots: usize,
-    /// How long a claim lives without being renewed.
-    pub lease: Duration,
-    /// How long a task may take that says nothing about it.
-    pub task_timeout: Duration,
-}
-
-/// The engines.
-#[derive(Clone, Debug)]
-pub struct EnginesConfig {
-    /// Whether tasks that name no engine go to `openai`.
-    pub openai_is_default: bool,
-    /// Threads of the local engine.
-    pub local_threads: NonZeroUsize,
-    /// Whether its dictionaries are loaded at the start.
-    pub warm_up: bool,
-    /// The OpenAI-compatible server, if there is one.
-    pub openai: Option<OpenAiOptions>,
-}
-
-/// The layers of this service, without an environment, a file or flags.
-pub fn layers() -> Layers {
-    Layers::new(SERVICE, DEFAULTS, FLAT)
-}
-
-impl Config {
-    /// Loads and checks it.
-    ///
-    /// # Errors
-    /// Every fault at once.
-    pub fn load(layers: &Layers) -> Result<Self, Faults> {
-        sker_config::load::<Raw>(layers)
-    }
-}
-
-impl ServiceConfig for Config {
-    const SERVICE: &'static str = SERVICE;
-    const VERSION: &'static str = VERSION;
-    const ABOUT: &'static str = "Claims AI tasks and runs them on its engines";
-
-    fn layers(args: &CommonArgs) -> Layers {
-        Layers::from_process(SERVICE, DEFAULTS, FLAT, args)
-    }
-
-    fn load(layers: &Layers) -> Result<Self, Faults> {
-        sker_config::load::<Raw>(layers)
-    }
-
-    fn http(&self) -> &HttpConfig {
-        &self.http
-    }
-
-    fn telemetry(&self) -> &TelemetryConfig {
-        &self.telemetry
-    }
-}
+use super::{
+    Config, EnginesConfig, Outside, WorkerConfig,
+    outside::{RawRedis, RawStore},
+};
+use crate::engines::openai::OpenAiOptions;
 
 #[derive(Deserialize)]
-struct Raw {
+pub(super) struct Raw {
     environment: Environment,
     jwt_secret: SecretString,
     data_dir: PathBuf,
@@ -119,6 +26,9 @@ struct Raw {
     grpc: GrpcConfig,
     shutdown: ShutdownConfig,
     telemetry: TelemetryConfig,
+    rabbitmq: AmqpConfig,
+    redis: RawRedis,
+    store: RawStore,
     registration: RawRegistration,
     worker: RawWorker,
     engines: RawEngines,
@@ -126,6 +36,7 @@ struct Raw {
 
 #[derive(Deserialize)]
 struct RawRegistration {
+    registry_url: String,
     advertise_host: Option<String>,
 }
 
@@ -133,6 +44,7 @@ struct RawRegistration {
 struct RawWorker {
     slots: usize,
     lease_ms: u64,
+    steal_ms: u64,
     task_timeout_ms: u64,
 }
 
@@ -183,6 +95,13 @@ impl RawConfig for Raw {
         for (key, message) in self.telemetry.faults() {
             faults.add(&format!("telemetry.{key}"), message);
         }
+        let outside = Outside {
+            rabbitmq: self.rabbitmq,
+            redis: self.redis.into_config(),
+            registry_url: self.registration.registry_url,
+            store_url: self.store.url,
+        };
+        outside.check(self.environment, faults);
         let worker = self.worker.validate(faults);
         let engines = self.engines.validate(faults);
         Some(Config {
@@ -193,6 +112,7 @@ impl RawConfig for Raw {
             grpc: self.grpc,
             shutdown: self.shutdown,
             telemetry: self.telemetry,
+            outside,
             advertise_host: self.registration.advertise_host.filter(|host| !host.is_empty()),
             worker,
             engines: engines?,
@@ -205,11 +125,14 @@ impl RawWorker {
         faults.check((1..=10_000).contains(&self.slots), "worker.slots", "must be within 1 and 10000");
         let lease = (1_000..=600_000).contains(&self.lease_ms);
         faults.check(lease, "worker.lease_ms", "must be within 1000 and 600000");
+        let steal = (50..=600_000).contains(&self.steal_ms);
+        faults.check(steal, "worker.steal_ms", "must be within 50 and 600000");
         let timeout = (100..=86_400_000).contains(&self.task_timeout_ms);
         faults.check(timeout, "worker.task_timeout_ms", "must be within 100 and 86400000 (a day)");
         WorkerConfig {
             slots: self.slots,
             lease: Duration::from_millis(self.lease_ms),
+            steal: Duration::from_millis(self.steal_ms),
             task_timeout: Duration::from_millis(self.task_timeout_ms),
         }
     }
@@ -271,47 +194,5 @@ impl RawOpenAi {
             completion_price: self.completion_price,
             ..OpenAiOptions::new(url?, model)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
-        let mut layers = layers();
-        layers.overrides.push(("jwt_secret".to_owned(), "a secret of the broker's own tests".to_owned()));
-        layers.overrides.extend(overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        Config::load(&layers)
-    }
-
-    #[test]
-    fn the_defaults_are_right_but_for_the_secret() {
-        let config = load(&[]).unwrap();
-        assert_eq!((config.http.port, config.grpc.port), (3002, 50052));
-        assert_eq!(config.worker.task_timeout, Duration::from_secs(600));
-        assert!(config.engines.openai.is_none());
-        assert_eq!(Config::load(&layers()).unwrap_err().len(), 1);
-    }
-
-    #[test]
-    fn openai_as_the_default_needs_a_server_and_a_model() {
-        let faults = load(&[("engines.default", "openai")]).unwrap_err();
-        assert!(faults.to_string().contains("engines.openai.base_url"), "{faults}");
-        let faults = load(&[("engines.openai.base_url", "ftp://x"), ("worker.slots", "0")]).unwrap_err();
-        let text = faults.to_string();
-        for key in ["engines.openai.base_url", "engines.openai.model", "worker.slots"] {
-            assert!(text.contains(key), "{text}");
-        }
-        let server =
-            [("engines.openai.base_url", "https://me:hunter2@example.org/v1"), ("engines.openai.model", "small")];
-        let text = load(&server).unwrap_err().to_string();
-        assert!(text.contains("engines.openai.base_url") && !text.contains("hunter2"), "{text}");
-        let server = [
-            ("engines.default", "openai"),
-            ("engines.openai.base_url", "http://127.0.0.1:11434/v1"),
-            ("engines.openai.model", "small"),
-        ];
-        assert!(load(&server).unwrap().engines.openai_is_default);
     }
 }

@@ -1,120 +1,32 @@
-//! The store's configuration.
+//! The configuration as it is written, key by key in default.toml, and what must hold of it.
 
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sker_auth::TokenKeys;
-use sker_config::{CommonArgs, Environment, Faults, Layers, RawConfig};
+use sker_bus::AmqpConfig;
+use sker_cache::RedisConfig;
+use sker_config::{Environment, Faults, RawConfig};
 use sker_db::DbConfig;
-use sker_runtime::{GrpcConfig, HttpConfig, ShutdownConfig, program::ServiceConfig};
+use sker_runtime::{GrpcConfig, HttpConfig, ShutdownConfig};
 use sker_telemetry::TelemetryConfig;
 use sker_traffic::Backoff;
 
+use super::{AdminConfig, Config};
 use crate::{
-    SERVICE, VERSION,
     app::{Settings, SignInLimits},
     http::TrustedProxies,
 };
 
-const DEFAULTS: &str = include_str!("../default.toml");
-
-/// Flat names. Of two for one key the first wins.
-const FLAT: &[(&str, &str)] = &[
-    ("JWT_SECRET", "jwt_secret"),
-    ("STORE_PORT", "http.port"),
-    ("STORE_GRPC_PORT", "grpc.port"),
-    ("DATABASE_URL", "database.url"),
-    ("PG_HOST", "database.host"),
-    ("PG_PORT", "database.port"),
-    ("PG_USER", "database.user"),
-    ("PG_PASSWORD", "database.password"),
-    ("PG_DATABASE", "database.name"),
-    ("SKER_ADMIN_EMAIL", "admin.email"),
-    ("SKER_ADMIN_PASSWORD", "admin.password"),
-    ("AI_TASK_TIMEOUT", "tasks.timeout_ms"),
-];
-
 /// Where the database is when nobody says.
-const DEFAULT_URL: &str = "sqlite://data/store.db";
+pub(super) const DEFAULT_URL: &str = "sqlite://data/store.db";
 
-/// The configuration of the service, checked.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What it runs for.
-    pub environment: Environment,
-    /// Signs tokens and cursors.
-    pub jwt_secret: SecretString,
-    /// Its HTTP server.
-    pub http: HttpConfig,
-    /// Its gRPC server.
-    pub grpc: GrpcConfig,
-    /// How it stops.
-    pub shutdown: ShutdownConfig,
-    /// How it logs.
-    pub telemetry: TelemetryConfig,
-    /// Its database.
-    pub database: DbConfig,
-    /// What others reach it by, when it is not the address that it listens on.
-    pub advertise_host: Option<String>,
-    /// The first administrator.
-    pub admin: AdminConfig,
-    /// What was configured and is not right, but does not stop the start.
-    pub warnings: Vec<String>,
-    pub(crate) trusted_proxies: TrustedProxies,
-    pub(crate) settings: Settings,
-}
-
-/// The first administrator, made when there is none.
-#[derive(Clone, Debug)]
-pub struct AdminConfig {
-    /// The email address to sign in with.
-    pub email: String,
-    /// The password; without one it is made up.
-    pub password: Option<SecretString>,
-    /// Where a password that was made up is written, mode 0600.
-    pub password_file: Option<PathBuf>,
-}
-
-/// The layers of this service, without an environment, a file or flags.
-pub fn layers() -> Layers {
-    Layers::new(SERVICE, DEFAULTS, FLAT)
-}
-
-impl ServiceConfig for Config {
-    const SERVICE: &'static str = SERVICE;
-    const VERSION: &'static str = VERSION;
-    const ABOUT: &'static str = "Data store of users, projects, nodes, connections and AI tasks";
-
-    fn layers(args: &CommonArgs) -> Layers {
-        Layers::from_process(SERVICE, DEFAULTS, FLAT, args)
-    }
-
-    fn load(layers: &Layers) -> Result<Self, Faults> {
-        sker_config::load::<Raw>(layers)
-    }
-
-    fn http(&self) -> &HttpConfig {
-        &self.http
-    }
-
-    fn telemetry(&self) -> &TelemetryConfig {
-        &self.telemetry
-    }
-}
-
-impl Config {
-    /// Loads and checks it.
-    ///
-    /// # Errors
-    /// Every fault at once.
-    pub fn load(layers: &Layers) -> Result<Self, Faults> {
-        <Config as ServiceConfig>::load(layers)
-    }
-}
+/// The schema on PostgreSQL when nobody says: one database serves all services.
+const DEFAULT_SCHEMA: &str = "store";
 
 #[derive(Deserialize)]
-struct Raw {
+pub(super) struct Raw {
     environment: Environment,
     jwt_secret: SecretString,
     http: HttpConfig,
@@ -122,6 +34,9 @@ struct Raw {
     shutdown: ShutdownConfig,
     telemetry: TelemetryConfig,
     database: RawDatabase,
+    rabbitmq: AmqpConfig,
+    redis: RawRedis,
+    registration: RawRegistration,
     store: RawStore,
     auth: RawAuth,
     admin: RawAdmin,
@@ -138,6 +53,22 @@ struct RawDatabase {
     name: String,
     schema: Option<String>,
     max_connections: u32,
+    acquire_timeout_ms: u64,
+    statement_timeout_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct RawRedis {
+    url: SecretString,
+    host: String,
+    key_prefix: String,
+    max_connections: usize,
+    timeout_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct RawRegistration {
+    registry_url: String,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +122,9 @@ impl RawConfig for Raw {
             faults.add("store.trusted_proxies", "must be none, loopback or private");
         }
         let database = self.database.validate(faults);
+        check_rabbitmq(&self.rabbitmq, self.environment, faults);
+        let redis = self.redis.validate(faults);
+        check_registry(&self.registration.registry_url, faults);
         let admin = self.admin.validate(self.environment, faults);
         let settings = settings(&self.auth, &self.tasks, faults);
         Some(Config {
@@ -201,6 +135,9 @@ impl RawConfig for Raw {
             shutdown: self.shutdown,
             telemetry: self.telemetry,
             database: database?,
+            rabbitmq: self.rabbitmq,
+            redis,
+            registry_url: self.registration.registry_url,
             advertise_host: self.store.advertise_host.filter(|host| !host.is_empty()),
             admin,
             warnings,
@@ -220,12 +157,59 @@ fn check_secret(secret: &SecretString, environment: Environment, faults: &mut Fa
     }
 }
 
+fn check_rabbitmq(rabbitmq: &AmqpConfig, environment: Environment, faults: &mut Faults) {
+    for (key, message) in rabbitmq.faults() {
+        faults.add(&format!("rabbitmq.{key}"), message);
+    }
+    let is_default = rabbitmq.url.expose_secret().contains("://guest:guest@");
+    faults.check(
+        !(is_default && environment.is_production()),
+        "rabbitmq.url",
+        "has RabbitMQ's default password, which production refuses",
+    );
+}
+
+fn check_registry(url: &str, faults: &mut Faults) {
+    let usable = url::Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    faults.check(usable, "registration.registry_url", "must be an http:// or https:// URL");
+}
+
+impl RawRedis {
+    fn validate(self, faults: &mut Faults) -> RedisConfig {
+        let url = match (self.url.expose_secret(), self.host.as_str()) {
+            ("", "") => RedisConfig::default().url,
+            ("", host) => format!("redis://{host}:6379").into(),
+            _ => self.url,
+        };
+        let redis = RedisConfig {
+            url,
+            key_prefix: self.key_prefix,
+            max_connections: self.max_connections,
+            timeout_ms: self.timeout_ms,
+        };
+        for (key, message) in redis.faults() {
+            faults.add(&format!("redis.{key}"), message);
+        }
+        redis
+    }
+}
+
 impl RawDatabase {
     fn validate(self, faults: &mut Faults) -> Option<DbConfig> {
         faults.check(
             (1..=1_000).contains(&self.max_connections),
             "database.max_connections",
             "must be within 1 and 1000",
+        );
+        faults.check(
+            (100..=600_000).contains(&self.acquire_timeout_ms),
+            "database.acquire_timeout_ms",
+            "must be within 100 and 600000",
+        );
+        faults.check(
+            self.statement_timeout_ms <= 86_400_000,
+            "database.statement_timeout_ms",
+            "must be at most 86400000",
         );
         let url = match (self.url.expose_secret(), self.host.as_str()) {
             ("", "") => DEFAULT_URL.to_owned(),
@@ -238,7 +222,14 @@ impl RawDatabase {
         }
         // Readers of one file gain nothing beyond a few.
         let max_connections = if is_file { self.max_connections.min(16) } else { self.max_connections };
-        Some(DbConfig { schema: self.schema.filter(|name| !name.is_empty()), max_connections, ..DbConfig::new(url) })
+        let schema = self.schema.filter(|name| !name.is_empty());
+        Some(DbConfig {
+            schema: if is_file { None } else { schema.or_else(|| Some(DEFAULT_SCHEMA.to_owned())) },
+            max_connections,
+            acquire_timeout_ms: self.acquire_timeout_ms,
+            statement_timeout_ms: self.statement_timeout_ms,
+            ..DbConfig::new(url)
+        })
     }
 
     fn postgres_url(&self, faults: &mut Faults) -> Option<String> {
@@ -313,40 +304,5 @@ fn settings(auth: &RawAuth, tasks: &RawTasks, faults: &mut Faults) -> Settings {
         lost_leases: tasks.lost_leases,
         reconcile_interval: Duration::from_millis(tasks.reconcile_interval_ms),
         wake_again: Duration::from_millis(tasks.wake_again_ms),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn loaded(env: &[(&str, &str)]) -> Result<Config, Faults> {
-        let mut layers = layers();
-        layers.env.insert("JWT_SECRET".into(), "one that is long enough and stands nowhere".into());
-        layers.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Config::load(&layers)
-    }
-
-    #[test]
-    fn the_flat_names_of_postgresql_make_a_url_and_database_url_beats_them() {
-        assert_eq!(loaded(&[]).unwrap().database.url, DEFAULT_URL);
-        let parts = [("PG_HOST", "db"), ("PG_USER", "u"), ("PG_PASSWORD", "p@ss/word"), ("PG_DATABASE", "d")];
-        assert_eq!(loaded(&parts).unwrap().database.url, "postgres://u:p%40ss%2Fword@db:5432/d");
-        let mut both = parts.to_vec();
-        both.push(("DATABASE_URL", "sqlite:///x.db"));
-        assert_eq!(loaded(&both).unwrap().database.url, "sqlite:///x.db");
-    }
-
-    #[test]
-    fn every_fault_is_named_at_once() {
-        let faults = loaded(&[
-            ("JWT_SECRET", "short"),
-            ("AI_TASK_TIMEOUT", "1"),
-            ("SKER_ADMIN_PASSWORD", "admin"),
-            ("DATABASE_URL", "oracle://x"),
-        ])
-        .unwrap_err();
-        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
-        assert_eq!(keys, ["jwt_secret", "database.url", "admin.password", "tasks.timeout_ms"]);
     }
 }

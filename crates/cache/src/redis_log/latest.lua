@@ -1,0 +1,2 @@
+local _, _, last = begin()
+return last
