@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
 # Starts the platform as programs of their own on PostgreSQL, Redis and RabbitMQ, and waits until it is ready.
 #
-# usage: scripts/start-microservices.sh --local [--gateways N] [--brokers N] [--data-dir DIR] [--release | --debug]
+# usage: scripts/start-microservices.sh [--gateways N] [--brokers N] [--build]
+#        scripts/start-microservices.sh --local [--gateways N] [--brokers N] [--data-dir DIR] [--release | --debug]
 #
-#   --local         on this machine, without containers; so far the only way
+# Without --local under docker compose, behind nginx on the ports 80 and 3000 (docs/deployment.md): makes the secrets in .env on the
+# first run, builds the images that are missing and starts what is not running.
+#
+#   --gateways N    replicas of the gateway (as many as run, or 1)
+#   --brokers N     replicas of the broker (as many as run, or 2)
+#   --build         builds the images again
+#
+# With --local on this machine, without containers:
+#
 #   --gateways N    replicas of the gateway (1); the first has port 3000, the next 3010, 3020, ...
 #   --brokers N     replicas of the broker (1); ports 3002 and 50052, then 3012 and 50062, ...
 #   --data-dir DIR  data, passwords, logs and process ids (data/microservices)
 #   --release       build optimised programs (what it does when nothing is said)
 #   --debug         build programs that are quicker to build and slower to run
 #
-# Servers that run already are used when they are named: PostgreSQL by DATABASE_URL (postgres://user:password@host:port/database)
+# Then servers that run already are used when they are named: PostgreSQL by DATABASE_URL (postgres://user:password@host:port/database)
 # or PG_HOST, PG_PORT, PG_USER, PG_PASSWORD, PG_DATABASE; Redis by REDIS_URL or REDIS_HOST; RabbitMQ by RABBITMQ_URL (and
 # RABBITMQ_MANAGEMENT_URL for its health); another database for the registry by REGISTRY_DB_DSN. Each that is not named is started
 # in DIR, on the loopback interface, on its usual port or else on a free one, with a password made up for it.
@@ -33,9 +42,8 @@ source "$root/scripts/lib/servers.sh"
 source "$root/scripts/lib/database.sh"
 # shellcheck source=scripts/lib/services.sh
 source "$root/scripts/lib/services.sh"
-require_linux
 
-is_local=no gateways=1 brokers=1 data_dir="$root/data/microservices" profile=release
+is_local=no gateways='' brokers='' data_dir='' profile='' build_again=no
 
 usage() {
     sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
@@ -48,8 +56,9 @@ read_arguments() {
             --local) is_local=yes ;;
             --release) profile=release ;;
             --debug) profile=debug ;;
+            --build) build_again=yes ;;
             --gateways | --brokers | --data-dir)
-                (($# > 1)) || die 64 "$1 needs a value"
+                if [[ -z "${2:-}" ]]; then die 64 "$1 needs a value"; fi
                 case $1 in
                     --gateways) gateways=$2 ;;
                     --brokers) brokers=$2 ;;
@@ -61,11 +70,14 @@ read_arguments() {
         esac
         shift
     done
-    [[ "$is_local" == yes ]] ||
-        die 64 "only --local exists so far: five programs on this machine; containers follow in a later release (see --help)"
-    [[ "$gateways" =~ ^[1-9][0-9]?$ ]] || die 64 "--gateways must be within 1 and 99"
-    [[ "$brokers" =~ ^[1-9][0-9]?$ ]] || die 64 "--brokers must be within 1 and 99"
-    [[ -n "$data_dir" ]] || die 64 "--data-dir must name a directory"
+    if [[ "$is_local" == yes ]]; then
+        [[ "$build_again" == no ]] || die 64 "--build is for containers: --local builds whatever has changed"
+        gateways=${gateways:-1} brokers=${brokers:-1} data_dir=${data_dir:-$root/data/microservices} profile=${profile:-release}
+    else
+        [[ -z "$data_dir$profile" ]] || die 64 "--data-dir, --release and --debug need --local (see --help)"
+    fi
+    [[ "${gateways:-1}" =~ ^[1-9][0-9]?$ ]] || die 64 "--gateways must be within 1 and 99"
+    [[ "${brokers:-1}" =~ ^[1-9][0-9]?$ ]] || die 64 "--brokers must be within 1 and 99"
 }
 
 # build: the five programs, unless they were built before.
@@ -147,6 +159,14 @@ report() {
 }
 
 read_arguments "$@"
+if [[ "$is_local" == no ]]; then
+    # shellcheck source=scripts/lib/compose.sh
+    source "$root/scripts/lib/compose.sh"
+    if [[ "$build_again" == yes ]]; then again='--build'; else again=''; fi
+    start_compose "$gateways" "$brokers" "$again"
+    exit
+fi
+require_linux
 check_port_settings
 choose_servers
 build

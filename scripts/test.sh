@@ -2,8 +2,9 @@
 # Runs every test of the workspace and ends with one line of counts.
 #
 # Needs a Rust toolchain, a C compiler and linker (SQLite is built from source), PostgreSQL, MariaDB, Redis and RabbitMQ,
-# which `cargo xtask test` starts in temporary directories on free ports. On Debian and Ubuntu what is missing is installed,
-# and no service of it is started; elsewhere it is said what to install. Nothing is skipped. A server whose variable is set
+# which `cargo xtask test` starts in temporary directories on free ports, and nginx, which tests start. On Debian and Ubuntu what
+# is missing is installed, and no service of it is started; elsewhere it is said what to install. Nothing is skipped. A server
+# whose variable is set
 # (SKER_TEST_POSTGRES_URL, SKER_TEST_MARIADB_URL, SKER_TEST_REDIS_URL, SKER_TEST_RABBITMQ_URL with
 # SKER_TEST_RABBITMQ_MANAGEMENT_URL) is used instead of one of the run's own.
 set -euo pipefail
@@ -36,6 +37,7 @@ need curl curl
 need postgresql initdb '/usr/lib/postgresql/*/bin/initdb'
 need mariadb-server mariadbd /usr/sbin/mariadbd
 need redis-server redis-server
+need nginx nginx /usr/sbin/nginx
 need rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server rabbitmq-server
 
 # install PACKAGE ...: from Debian's packages. invoke-rc.d starts no service while policy-rc.d forbids it.

@@ -6,21 +6,8 @@
 # What a process is told when its data directory's owner stops it, by name; everything else gets TERM.
 declare -A stop_signal=([postgresql]=INT)
 
-say() {
-    printf '%s\n' "$*"
-}
-
-warn() {
-    printf '%s\n' "$*" >&2
-}
-
-# die STATUS MESSAGE...
-die() {
-    local status=$1
-    shift
-    printf 'error: %s\n' "$*" >&2
-    exit "$status"
-}
+# shellcheck source=SCRIPTDIR/messages.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/messages.sh"
 
 # require_linux: what is used beside bash and coreutils.
 require_linux() {

@@ -61,7 +61,7 @@ where
     F: FnOnce(C, CancellationToken) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let command = Arguments::command().name(C::SERVICE).version(C::VERSION).about(C::ABOUT);
+    let command = Arguments::command().name(C::SERVICE).version(version::<C>()).about(C::ABOUT);
     let parsed = command
         .try_get_matches_from(normalise_args(std::env::args_os()))
         .and_then(|matches| Arguments::from_arg_matches(&matches));
@@ -72,6 +72,15 @@ where
             let _ = error.print();
             if error.use_stderr() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS }
         }
+    }
+}
+
+/// Its version, with the commit it was built of when whoever built it said so (`SKER_COMMIT`).
+fn version<C: ServiceConfig>() -> &'static str {
+    match option_env!("SKER_COMMIT") {
+        // Once per process.
+        Some(commit) if !commit.is_empty() => Box::leak(format!("{} ({commit})", C::VERSION).into_boxed_str()),
+        _ => C::VERSION,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{Read, Seek, SeekFrom},
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{PermissionsExt, chown, fchown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -80,13 +80,17 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.join("log")
     }
 
     /// A command that runs in this directory, as its owner, with an environment of its own and with its output in the log.
     pub(crate) fn command(&self, program: &Path) -> Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        if let Some(Account { uid, gid }) = self.account {
+            // Some open what they are given once more.
+            fchown(&log, Some(uid), Some(gid))?;
+        }
         let mut command = Command::new(program);
         command
             .env_clear()

@@ -1,13 +1,13 @@
 //! What all threads of the gateway share. Nothing in it is locked for longer than a pointer takes to swap.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use sker_api::Store;
 use sker_auth::TokenKeys;
 use sker_runtime::{MainRuntime, Standard};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     app::table::RouteTable,
@@ -15,6 +15,9 @@ use crate::{
     http::HttpMetrics,
     realtime::{Hub, LogReader},
 };
+
+/// How long requests wait for the first whole table.
+const FIRST_TABLE: Duration = Duration::from_secs(5);
 
 /// The gateway without its threads and tasks.
 pub struct Gateway {
@@ -82,6 +85,24 @@ impl Gateway {
     /// Hears of every change of the routes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Waits until the first whole table is there, for a while. A proxy that finds replicas by name sends requests as soon as
+    /// there is a name, which is before this one knows where anything is.
+    pub async fn first_table(&self) {
+        if self.table().complete {
+            return;
+        }
+        let mut changes = self.changes();
+        let whole = async {
+            while !self.table().complete {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Later ones are told that nothing serves their path.
+        let _ = timeout(FIRST_TABLE, whole).await;
     }
 
     /// The OpenAPI document of everything that can be reached.

@@ -15,6 +15,8 @@ pub struct Plan {
     stores: usize,
     brokers: usize,
     gateways: usize,
+    /// Gateways have one port, each at an address of its own.
+    one_port: bool,
     /// Service (all of them when empty), key, value.
     settings: Vec<(String, String, String)>,
 }
@@ -22,7 +24,7 @@ pub struct Plan {
 impl Default for Plan {
     /// One of each.
     fn default() -> Self {
-        Plan { stores: 1, brokers: 1, gateways: 1, settings: Vec::new() }
+        Plan { stores: 1, brokers: 1, gateways: 1, one_port: false, settings: Vec::new() }
     }
 }
 
@@ -40,6 +42,11 @@ impl Plan {
     /// So many gateways.
     pub fn gateways(self, gateways: usize) -> Self {
         Plan { gateways, ..self }
+    }
+
+    /// Has every gateway on the same port, each at an address of its own (127.0.0.2, ...), as containers are.
+    pub fn gateways_on_one_port(self) -> Self {
+        Plan { one_port: true, ..self }
     }
 
     /// Sets a configuration key of every program of a service (`store`, `broker`, ...).
@@ -73,7 +80,11 @@ impl Plan {
         };
         let calling = |service: Service| messaging(service).env("STORE_GRPC_URL", &store_url);
         let brokers = (0..self.brokers).map(|number| Ok(calling(self.service("broker", number, home, true)?)));
-        let gateways = (0..self.gateways).map(|number| Ok(calling(self.service("gateway", number, home, false)?)));
+        let port = free_port()?;
+        let gateways = (0..self.gateways).map(|number| {
+            let gateway = calling(self.service("gateway", number, home, false)?);
+            Ok(if self.one_port { gateway.at(&format!("127.0.0.{}", number + 2), port) } else { gateway })
+        });
         let database_service = registered(self.service("database-service", 0, home, true)?);
         Ok(Services {
             brokers: brokers.collect::<Result<_>>()?,

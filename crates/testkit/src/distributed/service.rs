@@ -9,6 +9,7 @@ pub struct Service {
     name: String,
     number: usize,
     home: PathBuf,
+    host: String,
     http: u16,
     grpc: Option<u16>,
     variables: Vec<(String, String)>,
@@ -22,6 +23,7 @@ impl Service {
             name: name.to_owned(),
             number,
             home,
+            host: "127.0.0.1".to_owned(),
             http,
             grpc,
             variables: Vec::new(),
@@ -45,6 +47,12 @@ impl Service {
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Has it serve HTTP at another address of the loopback interface, and port.
+    pub(super) fn at(self, host: &str, port: u16) -> Self {
+        let service = Service { host: host.to_owned(), http: port, ..self };
+        service.set("http.host", host).set("http.port", &port.to_string())
     }
 
     /// Starts it with its settings on its ports; does not wait for it.
@@ -116,12 +124,22 @@ impl Service {
 
     /// Where it serves HTTP.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http)
+        format!("http://{}:{}", self.host, self.http)
     }
 
     /// A client of its HTTP port, without credentials.
     pub fn api(&self) -> Result<Api> {
         Api::new(&self.url())
+    }
+
+    /// The address that it serves HTTP at.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port that it serves HTTP on.
+    pub fn port(&self) -> u16 {
+        self.http
     }
 
     /// The port of its gRPC server; an error when it has none.

@@ -170,7 +170,7 @@ impl Catalogue {
     /// The table that follows.
     pub fn table(&self) -> RouteTable {
         let mut draft = Draft::default();
-        let file = Owner { group: "file".to_owned(), service: "file".to_owned() };
+        let file = Owner::file();
         for fixed in &self.rules.fixed {
             let id = fixed.upstreams.first().map_or("", |upstream| upstream.instance_id.as_str());
             draft.claim(&file, id, &fixed.spec, &fixed.upstreams);

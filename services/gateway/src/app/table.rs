@@ -38,6 +38,20 @@ pub struct Owner {
     pub service: String,
 }
 
+impl Owner {
+    /// The gateway's own file.
+    pub fn file() -> Self {
+        Owner { group: Self::FILE.to_owned(), service: Self::FILE.to_owned() }
+    }
+
+    /// Whether it is the gateway's own file.
+    pub fn is_file(&self) -> bool {
+        self.group == Self::FILE
+    }
+
+    const FILE: &str = "file";
+}
+
 /// A route in force.
 #[derive(Debug)]
 pub struct Route {

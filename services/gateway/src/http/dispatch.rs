@@ -165,7 +165,14 @@ async fn answer(
         }
         return Ok(own::answer(worker, endpoint, exchange).await?);
     }
-    let route = find(worker, &exchange)?;
+    let route = match find(worker, &exchange) {
+        // Those of its own file are served without the registry as well.
+        Ok(route) if worker.gateway.table().complete || route.owner.is_file() => route,
+        _ => {
+            worker.gateway.first_table().await;
+            find(worker, &exchange)?
+        }
+    };
     *target = Target::Route(Arc::clone(&route));
     Ok(proxy(worker, &route, exchange).await?)
 }

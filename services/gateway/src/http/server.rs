@@ -1,6 +1,6 @@
 //! Threads that take connections from one listener. Each runs everything of a connection itself: no lock, no hand-over.
 
-use std::{cell::Cell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, future::poll_fn, io, net::TcpListener, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use anyhow::Context;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -10,12 +10,16 @@ use tokio::{
     net::TcpStream,
     runtime::{Builder, LocalOptions},
     sync::oneshot,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    task::yield_now,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{dispatch::handle, socket::Socket, worker::Worker};
 use crate::gateway::Gateway;
+
+/// How long a connection that was just taken may need for its first request when the gateway stops.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// How long a thread waits when the system has no file descriptor for another connection.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
@@ -84,7 +88,7 @@ async fn work(worker: &Rc<Worker>, listener: tokio::net::TcpListener) {
             },
         }
     }
-    drop(listener);
+    take_those_that_wait(worker, listener);
     worker.tracker.close();
     let drain = worker.gateway.config.shutdown.drain();
     if timeout(drain, worker.tracker.wait()).await.is_err() {
@@ -92,10 +96,34 @@ async fn work(worker: &Rc<Worker>, listener: tokio::net::TcpListener) {
     }
 }
 
+/// Closes the listener. Who has been let in by the system already, and may have sent a request, would be reset by that, so they
+/// are taken first.
+fn take_those_that_wait(worker: &Rc<Worker>, listener: tokio::net::TcpListener) {
+    // Asked directly: the runtime knows only what it was told before.
+    let Ok(listener) = listener.into_std() else { return };
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                    worker.tracker.spawn_local(connection(Rc::clone(worker), stream, peer));
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            // Nobody waits any more.
+            Err(_) => return,
+        }
+    }
+}
+
 /// Errors that concern a connection which is gone already, not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Ready once a request has been seen; asked whenever the connection has moved.
+fn came(seen: &Cell<bool>) -> impl Future<Output = ()> {
+    poll_fn(|_| if seen.get() { Poll::Ready(()) } else { Poll::Pending })
 }
 
 async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: std::net::SocketAddr) {
@@ -110,20 +138,43 @@ async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: std::net::Socke
         let (worker, seen) = (Rc::clone(&worker), Rc::clone(&seen));
         move |request| {
             seen.set(true);
-            handle(Rc::clone(&worker), peer.ip(), request)
+            let worker = Rc::clone(&worker);
+            async move {
+                if worker.stop.is_cancelled() {
+                    // So that the connection is told before the answer's head is written.
+                    yield_now().await;
+                }
+                handle(worker, peer.ip(), request).await
+            }
         }
     });
     let served = worker.server.serve_connection_with_upgrades(socket, service);
     let first_head = sleep(Duration::from_millis(config.http.head_timeout_ms));
-    tokio::pin!(served, first_head);
-    let (mut waiting, mut ending) = (true, false);
+    let first_request = sleep(FIRST_REQUEST);
+    tokio::pin!(served, first_head, first_request);
+    let (mut waiting, mut ending, mut stopping) = (true, false, false);
     loop {
         tokio::select! {
             biased;
+            // It has come while the gateway stops: its answer is the connection's last, and says so.
+            () = came(&seen), if stopping => {
+                stopping = false;
+                served.as_mut().graceful_shutdown();
+            }
             // An error is a client that hung up, or spoke no HTTP: hyper has answered it as far as it can be.
             _ = served.as_mut() => return,
             () = worker.stop.cancelled(), if !ending => {
                 ending = true;
+                if seen.get() {
+                    served.as_mut().graceful_shutdown();
+                } else {
+                    // Its first request may be on the way, and nobody may repeat it.
+                    stopping = true;
+                    first_request.as_mut().reset(Instant::now() + FIRST_REQUEST);
+                }
+            }
+            () = &mut first_request, if stopping => {
+                stopping = false;
                 served.as_mut().graceful_shutdown();
             }
             () = &mut first_head, if waiting => {

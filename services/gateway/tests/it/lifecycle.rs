@@ -1,10 +1,15 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Response;
 use serde_json::json;
 use sker_api::PLATFORM_GROUP;
+use sker_cache::MemoryLogOptions;
 use sker_types::Role;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+};
 
 use crate::support::{Platform, Upstream, soon, text, until};
 
@@ -18,6 +23,37 @@ async fn the_gateway_registers_itself_and_deregisters_first() {
     assert_eq!(own.port_number, u32::from(platform.address.port()));
     platform.shut_down().await;
     assert_eq!(registry.deregistered(), [own.instance_id]);
+}
+
+#[tokio::test]
+async fn requests_that_come_before_the_first_routes_wait_for_them() {
+    let upstream = Upstream::start(|_| async { Response::new(text("served")) }).await;
+    let platform = Arc::new(Platform::deaf(&[], MemoryLogOptions::default()).await);
+    let routes = json!([{"path": "/early", "auth": "none"}]);
+    platform.registry.upsert(platform.instance("s", upstream.address, routes));
+    let request = tokio::spawn({
+        let platform = Arc::clone(&platform);
+        async move { platform.get("/early", None).await }
+    });
+    // It is asked before it knows anything; and if it should be asked after that, it answers the same.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    platform.registry.speak();
+    assert_eq!(soon(request).await.unwrap().text(), "served");
+    Arc::into_inner(platform).unwrap().shut_down().await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_just_connected_when_the_gateway_stops_is_answered() {
+    let platform = Platform::start().await;
+    let mut stream = TcpStream::connect(platform.address).await.unwrap();
+    platform.stop.cancel();
+    until(|| async { TcpStream::connect(platform.address).await.is_err() }).await;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.to_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
+    platform.shut_down().await;
 }
 
 #[tokio::test]

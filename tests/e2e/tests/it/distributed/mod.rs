@@ -7,6 +7,8 @@ mod follower;
 mod gateways;
 mod live;
 mod load;
+mod names;
+mod nginx;
 mod outages;
 mod registry;
 mod tracing;
